@@ -33,22 +33,20 @@
 
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
 
-The signals that a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`,
-`Unfinished`, `Inconclusive`, `Unavailable`) are not part of this tree: lanes handle them, callers
-never see them.
+The signals that a sink raises to its lane, such as `Throttled`, are not part of this tree: lanes
+handle them, callers never see them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anytrack_async.delivery.delivery import Delivery
     from anytrack_async.models.contradiction import Contradiction
     from anytrack_async.models.outcome import Outcome
-
-_MAX_SHOWN = 200  # characters
 
 __all__ = [
     "AnyTrackError",
@@ -110,9 +108,6 @@ class UnknownFormatError(ConfigurationError):
         super().__init__(message)
         self.columns = tuple(columns)
 
-    def __reduce__(self) -> tuple[type, tuple[str, Sequence[str]]]:
-        return type(self), (str(self), self.columns)
-
 
 class InvalidArgumentError(AnyTrackError, ValueError):
     """An argument of a call is not valid; the message names the argument.
@@ -146,9 +141,8 @@ class InvalidConversionError(InvalidArgumentError):
 class UnsendableError(InvalidConversionError, TypeError):
     """A conversion was not accepted, because it cannot be sent; the message names its fields.
 
-    Either it was read back from AnyTrack and is not valid, or it is larger than 1 MiB, or those of
-    one call are larger than 256 MiB. It is a `TypeError` too, because only the calling code can be
-    wrong.
+    It was read back from AnyTrack and is not valid, or is larger than 1 MiB, or those of one call
+    are larger than 256 MiB. It is a `TypeError` too: only the calling code can be wrong.
     """
 
 
@@ -186,16 +180,11 @@ class ServiceError(AnyTrackError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickling passes no keyword arguments; the third item restores them as attributes.
-        return type(self)._unpickle, (self.args[0],), self.__dict__
-
-    @classmethod
-    def _unpickle(cls, message: str) -> Self:
-        return cls(message, service="")
+        return partial(type(self), service=""), self.args, self.__dict__
 
     def __str__(self) -> str:
         labels = {"status": self.status, "code": self.code, "request id": self.request_id}
-        parts = (f"{label} {value}" for label, value in labels.items() if value is not None)
-        details = ", ".join(parts)
+        details = ", ".join(f"{key} {value}" for key, value in labels.items() if value is not None)
         return f"{self.service}: {self.args[0]}" + (f" ({details})" if details else "")
 
 
@@ -267,9 +256,6 @@ class QueueFullError(DeliveryError):
         self.waiting = dict(waiting or {})
         self.waiting_bytes = dict(waiting_bytes or {})
         self.too_large = too_large
-
-    def __reduce__(self) -> tuple[type, tuple[str, Mapping[str, int], Mapping[str, int], bool]]:
-        return type(self), (str(self), self.waiting, self.waiting_bytes, self.too_large)
 
 
 class ConflictError(DeliveryError):
@@ -368,8 +354,8 @@ class ClosedError(DeliveryError):
 class WrongEventLoopError(ClosedError, RuntimeError):
     """The client is not open here, but in another event loop, or in the process that was forked.
 
-    Also raised by opening a client without asyncio, e.g. in trio. The message says what to do. It
-    is a `RuntimeError` too, as asyncio's own errors about event loops are.
+    Also raised by opening a client without asyncio, e.g. in trio. It is a `RuntimeError` too, as
+    asyncio's own errors about event loops are.
     """
 
 
@@ -407,40 +393,6 @@ class MissingKeyError(OutboxError):
         super().__init__(message)
         self.key_ids = tuple(key_ids)
 
-    def __reduce__(self) -> tuple[type, tuple[str, Sequence[str]]]:
-        return type(self), (str(self), self.key_ids)
-
 
 class SchemaVersionError(OutboxError):
     """The outbox was written by a later release; upgrade before opening it."""
-
-
-def shown(value: object) -> str:
-    """Return the `repr` of *value*, a setting or an argument, for a message; if long, its type.
-
-    An integer of more than 4,300 digits has no `repr`, and that of some objects raises.
-    """
-    try:
-        text = repr(value)
-    except Exception:
-        text = ""
-    short = 0 < len(text) <= _MAX_SHOWN and text.isprintable()
-    return text if short else f"a value of type {type(value).__name__}"
-
-
-def safe_description(exc: BaseException) -> str:
-    """Return a description of *exc* that is safe to log.
-
-    The message of a foreign exception may contain customer data or a token, so only its type is
-    used, with the function and line that raised it. Errors of this library have safe messages.
-    """
-    if isinstance(exc, AnyTrackError):
-        return str(exc)
-    # The innermost frame is the one that raised, e.g. "KeyError in deliver, line 31".
-    traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return type(exc).__name__
-    function, line = traceback.tb_frame.f_code.co_name, traceback.tb_lineno
-    return f"{type(exc).__name__} in {function}, line {line}"

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
+from anytrack_async.descriptions import abbreviated
 from anytrack_async.models.contradiction import Contradiction
 
 __all__ = [
@@ -46,9 +47,6 @@ OperatorCause: TypeAlias = Literal["credentials", "configuration", "outbox", "en
 
 LogLine: TypeAlias = tuple[object, ...]
 """A %-template and its arguments, as `logging.Logger.log` takes them."""
-
-MAX_IDS = 20
-"""Event ids that a log line names; more are counted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -377,9 +375,7 @@ class Weakened(Event):
 
 @attrs.frozen(kw_only=True)
 class UnusualConfirmation(Event):
-    """A destination confirms conversions in other words than it documents; sent once.
-
-    They count as delivered.
+    """A destination confirms conversions in undocumented words; they are delivered; sent once.
 
     Attributes:
         destination: the destination's name.
@@ -401,10 +397,3 @@ class Observer(Protocol):
 
     def notify(self, event: Event, /) -> None:
         """Take note of *event*, without blocking."""
-        ...
-
-
-def abbreviated(event_ids: Sequence[str], count: int | None = None) -> str:
-    """Return up to 20 of *event_ids* and how many more there are, of *count* in all."""
-    more = (len(event_ids) if count is None else count) - MAX_IDS
-    return ", ".join(event_ids[:MAX_IDS]) + (f" and {more} more" if more > 0 else "")

@@ -14,9 +14,9 @@ from inspect import iscoroutinefunction
 
 import attrs
 
+from anytrack_async.descriptions import MAX_IDS, abbreviated
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import (
-    MAX_IDS,
     BackPressureEnded,
     DeadLettered,
     Dropped,
@@ -24,7 +24,6 @@ from anytrack_async.events import (
     Observer,
     Skipped,
     Weakened,
-    abbreviated,
     logger,
 )
 from anytrack_async.models.contradiction import Contradiction

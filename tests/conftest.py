@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 import anytrack_async
+from anytrack_async.outbox.sqlite.wal_bug import log_once, wal_reset_warning
 from tests.examples import examples
 from tests.servers.fixtures import *  # noqa: F403 (fixtures)
 from tests.servers.fixtures import leave_out_uncovered, say_what_was_not_run
@@ -35,6 +36,8 @@ settings.load_profile("steady")
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Measure the coverage of what can run on this machine."""
     leave_out_uncovered(session.config)
+    # A process logs it once. Tests that count what is logged shall not depend on their order.
+    log_once(wal_reset_warning() or "")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

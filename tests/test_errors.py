@@ -27,7 +27,6 @@ from anytrack_async.errors import (
     SchemaVersionError,
     ServiceError,
     UndeliveredError,
-    safe_description,
 )
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.outcome import Outcome, Status
@@ -182,24 +181,3 @@ def test_undelivered_ids_are_carried():
     copied = pickle.loads(pickle.dumps(UndeliveredError("left", {"meta": ["e1"]})))
 
     assert (str(copied), copied.event_ids) == ("left", {"meta": ["e1"]})
-
-
-def test_our_own_errors_are_described_by_their_message():
-    error = ConflictError(CONTRADICTION)
-
-    assert safe_description(error) == str(error)
-
-
-def test_other_exceptions_are_described_without_their_message():
-    def raise_with_data() -> None:
-        raise KeyError("jane@example.com")
-
-    with pytest.raises(KeyError) as caught:
-        raise_with_data()
-
-    line = raise_with_data.__code__.co_firstlineno + 1
-    assert safe_description(caught.value) == f"KeyError in raise_with_data, line {line}"
-
-
-def test_an_exception_that_was_not_raised_is_described_by_its_type():
-    assert safe_description(KeyError("jane@example.com")) == "KeyError"

@@ -27,7 +27,6 @@ from anytrack_async.events import (
     Submitted,
     UnusualConfirmation,
     Weakened,
-    abbreviated,
 )
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.observers import LoggingObserver
@@ -232,12 +231,3 @@ def test_a_line_below_the_loggers_level_is_not_built(
 def test_events_are_frozen(event: Event):
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         event.destination = "other"  # type: ignore[misc]
-
-
-def test_ids_beyond_twenty_are_counted():
-    ids = [str(number) for number in range(25)]
-
-    assert abbreviated(ids[:20]) == ", ".join(ids[:20])
-    assert abbreviated(ids) == ", ".join(ids[:20]) + " and 5 more"
-    assert abbreviated(ids[:20], 50) == ", ".join(ids[:20]) + " and 30 more"
-    assert abbreviated([]) == ""

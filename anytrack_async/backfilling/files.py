@@ -19,7 +19,8 @@ from typing import BinaryIO, TypeAlias, cast
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError
 
 PathSource: TypeAlias = str | PathLike[str]
 """A path, a pattern such as ``"orders-*.csv"``, or ``"-"`` for standard input."""

@@ -32,7 +32,8 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.backfilling.settings import DECIMALS, BackfillSettings, to_zone
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.validators import currency_code

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.validators import currency_code
 from anytrack_async.settings.fields import one_of, positive, positive_integer
 

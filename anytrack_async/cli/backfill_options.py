@@ -15,7 +15,7 @@ from anytrack_async.backfilling.mapping import FileMapping, load_mapping
 from anytrack_async.backfilling.query import SqlQuery, connector
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import Source
-from anytrack_async.cli.selection import option, seconds_of
+from anytrack_async.cli.selection import OutboxOption, option, seconds_of
 from anytrack_async.errors import ConfigurationError
 
 _AGE_OR_TIME = "30d|12h|TIME"
@@ -107,9 +107,6 @@ Rejects: TypeAlias = Annotated[
 MaxRejects: TypeAlias = Annotated[
     int | None, option("Stop after so many rejected rows.", metavar="COUNT")
 ]
-OutboxPath: TypeAlias = Annotated[
-    str | None, option("The outbox file; default: ANYTRACK_OUTBOX.", metavar="PATH")
-]
 DryRun: TypeAlias = Annotated[
     bool, option("Read and check everything; send and write nothing.", "--dry-run")
 ]
@@ -155,7 +152,7 @@ class CommandLine:
     rate: Rate = None
     rejects: Rejects = None
     max_rejects: MaxRejects = None
-    outbox: OutboxPath = None
+    outbox: OutboxOption = None
     dry_run: DryRun = False
     inspect: Inspect = False
     resume: Resume = False

@@ -8,15 +8,14 @@ import signal
 import socket
 import sys
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
+from anytrack_async.cli.outbox import outbox_location
 from anytrack_async.cli.output import FAILED, INTERRUPTED, stdout_console, write_error
-from anytrack_async.client.config import OUTBOX_VARIABLE
-from anytrack_async.client.locations import MEMORY
+from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.web_console.console import console as web_console
 
@@ -32,12 +31,7 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def console(
-    outbox: Annotated[
-        str | None,
-        typer.Option(
-            help="Path or DSN of the outbox; default: ANYTRACK_OUTBOX.", show_default=False
-        ),
-    ] = None,
+    outbox: OutboxOption = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="0 picks a free port.")
     ] = CONSOLE_PORT,
@@ -57,14 +51,8 @@ def console(
     masked. With ANYTRACK_CONSOLE_TOKEN set, the console asks for that token;
     it must be set to listen on any address but 127.0.0.1.
     """
-    address = outbox or os.environ.get(OUTBOX_VARIABLE) or ""
-    if not address or address == MEMORY:
-        raise ConfigurationError("the console needs an outbox: --outbox PATH, or ANYTRACK_OUTBOX")
-    if "://" not in address and not Path(address).expanduser().is_file():
-        raise ConfigurationError(
-            f"{address} does not exist; the first client that uses it creates it"
-        )
-    application, gate = make_console(address, admin=admin, host=host)
+    location = outbox_location(outbox)
+    application, gate = make_console(location, admin=admin, host=host)
     number = anyio.run(serve_console, application, gate, _bind(host, port))
     if number == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)

@@ -30,6 +30,7 @@ from anytrack_async.cli.selection import (
     Json,
     NewerThan,
     OlderThan,
+    OutboxOption,
     ReasonText,
     Selection,
     Targets,
@@ -72,11 +73,12 @@ def dead(
     limit: Annotated[
         int | None, typer.Option(min=1, help="How many to show; default: 100, with --json all.")
     ] = None,
+    outbox: OutboxOption = None,
     as_json: Json = False,
 ) -> None:
     """List the conversions that a destination rejected for good, each with the reason."""
     selection = select(targets, destination, code, text, older_than, newer_than)
-    location = outbox_location()
+    location = outbox_location(outbox)
     if as_json:
         anyio.run(_print_lines, location, selection, limit)
         return
@@ -147,6 +149,7 @@ def _record(letter: DeadLetter) -> dict[str, Any]:
 
 def show(
     event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The conversion's event id.")],
+    outbox: OutboxOption = None,
     reveal: Annotated[bool, option("Show the customer's data too.", "--reveal")] = False,
     as_json: Annotated[bool, option("Write JSON, for programs.", "--json")] = False,
 ) -> None:
@@ -154,7 +157,7 @@ def show(
 
     Values that may identify the customer are shown as ***, unless you ask for them with --reveal.
     """
-    report, letters, conversion = anyio.run(_read, outbox_location(), event_id)
+    report, letters, conversion = anyio.run(_read, outbox_location(outbox), event_id)
     died = {letter.destination: letter.died for letter in letters}
     fields = None if conversion is None else _shown_fields(conversion, reveal=reveal)
     if as_json:
@@ -215,6 +218,7 @@ def replay(
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     everything: All = False,
+    outbox: OutboxOption = None,
 ) -> None:
     """Send dead letters again, when the cause is fixed.
 
@@ -222,7 +226,7 @@ def replay(
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "replay", everything=everything)
-    chosen, count = anyio.run(_replay, outbox_location(), selection)
+    chosen, count = anyio.run(_replay, outbox_location(outbox), selection)
     advice = "; the client that has the outbox open, or the next client, sends them"
     place = f" at {chosen.destination}" if chosen.destination else ""
     are = "dead letter is" if count == 1 else "dead letters are"
@@ -246,6 +250,7 @@ def discard(
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     everything: All = False,
+    outbox: OutboxOption = None,
     yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False,
 ) -> None:
     """Give up dead letters for good: their destinations never get these conversions.
@@ -254,7 +259,7 @@ def discard(
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "discard", everything=everything)
-    location = outbox_location()
+    location = outbox_location(outbox)
     if not yes:
         count = anyio.run(_count, location, selection)
         if not count:
@@ -300,6 +305,7 @@ def edit(
     file: Annotated[
         Path | None, option("Corrected conversions, as `export` writes them.", metavar="PATH")
     ] = None,
+    outbox: OutboxOption = None,
 ) -> None:
     """Correct conversions under their event ids, and send them where they were rejected.
 
@@ -312,9 +318,9 @@ def edit(
     if file is not None:
         read = partial(read_corrections, file)
     else:
-        read = partial(_changed, outbox_location(), event_id or "", fields or ())
+        read = partial(_changed, outbox_location(outbox), event_id or "", fields or ())
     corrections = anyio.run(read)
-    for conversion, destinations in anyio.run(_correct, outbox_location(), corrections):
+    for conversion, destinations in anyio.run(_correct, outbox_location(outbox), corrections):
         places = ", ".join(destinations) or "nowhere, it is no dead letter any more"
         stdout_console().print(
             Text(f"{conversion.event_id} is corrected and due again at {places}"), soft_wrap=True
@@ -352,6 +358,7 @@ def export(
     text: ReasonText = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
+    outbox: OutboxOption = None,
     force: Annotated[bool, option("Replace the file if it exists.", "--force", "-f")] = False,
 ) -> None:
     """Write dead letters to a file that you can correct and pass to `edit --file`.
@@ -362,7 +369,7 @@ def export(
     selection = select(targets, destination, code, text, older_than, newer_than)
     if file.exists() and not force:
         raise ConfigurationError(f"{file} exists; use --force to replace it")
-    count = anyio.run(_export, outbox_location(), selection, file)
+    count = anyio.run(_export, outbox_location(outbox), selection, file)
     stdout_console().print(Text(f"{count} conversions written to {file}"), soft_wrap=True)
     if count:
         write_error("the file has the customers' data: delete it after use", label="note")

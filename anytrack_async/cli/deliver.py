@@ -15,6 +15,7 @@ import typer
 
 from anytrack_async.cli.outbox import outbox_location
 from anytrack_async.cli.output import NOTE, Interrupted, stdout_console, write_error
+from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.locations import OutboxLocation
@@ -34,9 +35,7 @@ Destinations = Mapping[str, DestinationStats]
 
 
 def deliver(
-    outbox: Annotated[
-        str | None, typer.Option(help="Path, or postgresql://…; default: ANYTRACK_OUTBOX.")
-    ] = None,
+    outbox: OutboxOption = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when nothing is left to deliver.")
     ] = False,

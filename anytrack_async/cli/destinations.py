@@ -26,6 +26,7 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.registry import (
     ANYTRACK,
     COLLECT,
@@ -40,7 +41,7 @@ from anytrack_async.destinations.sink import (
     SupportsCheck,
     SupportsSetup,
 )
-from anytrack_async.errors import AnyTrackError, ConfigurationError, safe_description
+from anytrack_async.errors import AnyTrackError, ConfigurationError
 
 _Name = Annotated[
     str | None, typer.Argument(metavar="DESTINATION", help="Default: every configured destination.")

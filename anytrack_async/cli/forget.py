@@ -19,6 +19,7 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
+from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.client.forgetting import ForgottenConversion, ForgottenCustomer, forget_customer
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.errors import ConfigurationError
@@ -46,11 +47,13 @@ def forget(
             "--redact", help="Send what waits without the customer, instead of discarding it."
         ),
     ] = False,
+    outbox: OutboxOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
     """Erase a person's data, and show what was already sent where.
 
+    To drop what waits for a destination, use `anytrack outbox remove-destination`.
     Others may use the outbox meanwhile. What waits or is dead is discarded.
     With - as its value, an option is asked for, or read from the standard
     input, so that it is in no history of commands and in no list of
@@ -58,7 +61,7 @@ def forget(
     a second run does not find it again.
     """
     person = _person(email, phone, external_id)
-    location = outbox_location()
+    location = outbox_location(outbox)
     if not yes and not as_json:
         typer.confirm("Erase this person's data from the outbox for good?", abort=True)
     forgotten = anyio.run(_forget, location, person, redact)

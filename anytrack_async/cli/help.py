@@ -23,7 +23,7 @@ VALUES: Final = {
     "host": "ADDRESS",
     "limit": "COUNT",
     "order_id": "ID",
-    "outbox": "PATH",
+    "outbox": "PATH|DSN",
     "revenue": "AMOUNT",
     "seconds": "SECONDS",
     "seed": "NUMBER",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
-from anytrack_async.cli.selection import required_seconds
+from anytrack_async.cli.selection import OutboxOption, check_destination, required_seconds
 from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.errors import ConfigurationError
@@ -34,6 +35,7 @@ from anytrack_async.outbox.capabilities import oldest_ages
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
+from anytrack_async.outbox.sqlite.wal_bug import wal_reset_warning
 from anytrack_async.settings.delivery import DeliverySettings
 
 _SALVAGE = (
@@ -44,12 +46,13 @@ _SALVAGE = (
 commands = typer.Typer(
     name="outbox",
     no_args_is_help=True,
-    help="The outbox that ANYTRACK_OUTBOX names: its dead letters, its state, its keys.",
+    help="The outbox: its dead letters, its state, its destinations, its keys.",
 )
 
 
 @commands.command("verify")
 def verify(
+    outbox: OutboxOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
     """Check the outbox: is it intact, and is every accepted conversion accounted for?
@@ -57,7 +60,7 @@ def verify(
     Reads every record. In PostgreSQL, also checks that the schema is of this
     release and that the role can use it. Exits with 1 if a problem was found.
     """
-    location = outbox_location()
+    location = outbox_location(outbox)
     result = anyio.run(verify_database if location.is_database else _verify, location)
     if as_json:
         accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
@@ -71,6 +74,7 @@ def verify(
         stdout_console(wide=True).print(table)
         for problem in result.problems:
             write_error(problem)
+        _show_version_warning(location)
         if result.is_intact:
             stdout_console().print(f"the {'outbox' if location.is_database else 'file'} is intact")
         elif not location.is_database:
@@ -79,14 +83,19 @@ def verify(
         raise typer.Exit(FAILED)
 
 
+def _show_version_warning(location: OutboxLocation) -> None:
+    if not location.is_database and (warning := wal_reset_warning()):
+        write_error(warning, label="note")
+
+
 @commands.command("vacuum")
-def vacuum() -> None:
+def vacuum(outbox: OutboxOption = None) -> None:
     """Write the outbox file anew, without the space that it does not use.
 
     Stop the programs that use the file first. It needs as much memory and disk space as is in use
     in the file. Only a file that an early release created needs this: others shrink by themselves.
     """
-    before, after = anyio.run(_vacuum, outbox_location())
+    before, after = anyio.run(_vacuum, outbox_location(outbox))
     message = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
     stdout_console().print(message, soft_wrap=True)
 
@@ -111,13 +120,14 @@ def prune(
             show_default=False,
         ),
     ] = None,
+    outbox: OutboxOption = None,
 ) -> None:
     """Drop conversions that every destination has, and with an option old dead letters.
 
     A client does the first every few seconds; ids are remembered for 30 days.
     """
     seconds = dead_older_than and required_seconds(dead_older_than, "--dead-older-than")
-    dropped, discarded = anyio.run(_prune, outbox_location(), seconds or None)
+    dropped, discarded = anyio.run(_prune, outbox_location(outbox), seconds or None)
     text = f"{dropped} conversions dropped that every destination has"
     if seconds is not None:
         text = f"{discarded} dead letters discarded; {text}"
@@ -133,6 +143,38 @@ async def _prune(location: OutboxLocation, seconds: float | None) -> tuple[int, 
         return await outbox.prune(remember=DeliverySettings().remember), discarded
 
 
+@commands.command("remove-destination")
+def remove_destination(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The destination's name.")],
+    outbox: OutboxOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a destination that is gone for good, with what waits for it and its dead letters.
+
+    Other destinations keep theirs. Stop the programs that still send there
+    first. A client that has the destination registers it as a new one. To
+    erase a person's data, use `anytrack outbox forget`.
+    """
+    location = outbox_location(outbox)
+    depth = anyio.run(_depth_of, location, name)
+    counts = f"{depth.waiting:,} waiting conversions and {depth.dead:,} dead letters of {name}"
+    if not yes:
+        typer.confirm(f"Remove {counts} for good?", abort=True)
+    anyio.run(_remove_destination, location, name)
+    stdout_console().print(f"removed {counts}", markup=False, soft_wrap=True)
+
+
+async def _depth_of(location: OutboxLocation, name: str) -> Depth:
+    async with open_outbox(location) as outbox:
+        await check_destination(outbox, name)
+        return (await outbox.depths())[name]
+
+
+async def _remove_destination(location: OutboxLocation, name: str) -> None:
+    async with open_outbox(location) as outbox:
+        await outbox.forget(name)
+
+
 # Stats
 
 Depths = Mapping[str, Depth]
@@ -140,20 +182,21 @@ Ages = Mapping[str, float]
 
 
 def stats(
+    outbox: OutboxOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
-    """Show each destination's backlog in the outbox that ANYTRACK_OUTBOX names.
+    """Show each destination's backlog in the outbox.
 
     Sends nothing and changes nothing; another process may have the outbox open.
     """
-    location = outbox_location()
+    location = outbox_location(outbox)
     depths, ages = anyio.run(_backlog, location)
     if as_json:
         write_json({"outbox": str(location), "destinations": _depth_records(depths, ages)})
         return
     stdout_console().print(Text(f"outbox {location}"), soft_wrap=True)
     console = stdout_console(wide=True)
-    table = _depth_table(depths, ages)
+    table = _depth_table(depths, ages, outbox_option(outbox))
     console.print(table if depths else "no destination has used this outbox yet")
 
 
@@ -170,18 +213,18 @@ def _depth_records(depths: Depths, ages: Ages) -> dict[str, dict[str, Any]]:
     }
 
 
-def _depth_table(depths: Depths, ages: Ages) -> Table:
+def _depth_table(depths: Depths, ages: Ages, option: str) -> Table:
     table = make_table("destination", ">waiting", ">in flight", ">retrying", ">dead", ">oldest", "")
     for name, depth in depths.items():
         numbers = (depth.waiting, depth.in_flight, depth.retrying, depth.dead)
         oldest = duration(ages[name]) if name in ages else ""
-        table.add_row(Text(name), *map(str, numbers), oldest, _remark(depth))
+        table.add_row(Text(name), *map(str, numbers), oldest, _remark(depth, option))
     return table
 
 
-def _remark(depth: Depth) -> Text:
+def _remark(depth: Depth, option: str) -> Text:
     if depth.dead:
-        return Text("see: anytrack outbox dead", BAD)
+        return Text(f"see: anytrack outbox dead{option}", BAD)
     return Text("not all delivered yet", NOTE) if depth.waiting else Text("all delivered", GOOD)
 
 
@@ -198,9 +241,9 @@ def outbox_location(value: str | None = None) -> OutboxLocation:
     value = value or os.environ.get(OUTBOX_VARIABLE)
     if not value or value == MEMORY:
         raise ConfigurationError(
-            f"set {OUTBOX_VARIABLE} to the path of an outbox file, or to postgresql://…; without "
-            "it, conversions wait in the memory of the program that tracks them, where no other "
-            "program can see them"
+            f"name an outbox: set {OUTBOX_VARIABLE}, or use --outbox, each with the path of a file "
+            "or postgresql://…; without one, conversions wait in the memory of the program that "
+            "tracks them, where no other program can see them"
         )
     location = OutboxLocation(value)
     if location.is_database:
@@ -215,6 +258,14 @@ def outbox_location(value: str | None = None) -> OutboxLocation:
             f"{source} names {path}, which does not exist; the first client that uses it creates it"
         )
     return location
+
+
+def outbox_option(value: str | None) -> str:
+    """Return what a command that a message advises needs to find the outbox at *value*.
+
+    Empty if ``ANYTRACK_OUTBOX`` names it. The password of a database is not shown.
+    """
+    return f" --outbox {shlex.quote(str(OutboxLocation(value)))}" if value else ""
 
 
 @asynccontextmanager

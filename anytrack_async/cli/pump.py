@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 
-from anytrack_async.cli.output import Interrupted, stdout_console, write_error
-from anytrack_async.cli.signals import interruptible
+from anytrack_async.cli.output import stdout_console
+from anytrack_async.cli.selection import OutboxOption
+from anytrack_async.cli.signals import ended_by_sigterm, interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.feeds.jetstream.feed import JetStreamFeed
 from anytrack_async.feeds.pump import PumpCounts
@@ -28,9 +29,7 @@ def pump(
     to: Annotated[
         str | None, typer.Option(help="Destinations, separated by commas; default: all.")
     ] = None,
-    outbox: Annotated[
-        str | None, typer.Option(help="Path of the outbox; default: ANYTRACK_OUTBOX.")
-    ] = None,
+    outbox: OutboxOption = None,
     consumer: Annotated[
         str, typer.Option(help="Name of the durable consumer that all pumps share.")
     ] = "anytrack",
@@ -49,7 +48,7 @@ def pump(
     the outbox; one that is no conversion goes to SUBJECT.refused.
     """
     path = outbox or os.environ.get(OUTBOX_VARIABLE)
-    if not path:
+    if not path or path == MEMORY:
         raise ConfigurationError(
             "anytrack pump needs an outbox that outlasts it: give --outbox PATH, or set "
             f"{OUTBOX_VARIABLE}"
@@ -62,11 +61,8 @@ def pump(
     names = None if to is None else [name.strip() for name in to.split(",")]
     progress = _Progress()
     try:
-        anyio.run(_pump, client, feed, names, path, progress)
-    except Interrupted as exc:
-        if exc.signal != signal.SIGTERM:
-            raise
-        write_error("stopped by SIGTERM", label="note")
+        with ended_by_sigterm():
+            anyio.run(_pump, client, feed, names, str(OutboxLocation(path)), progress)
     finally:
         progress.print_now()
 
@@ -75,10 +71,10 @@ async def _pump(
     client: AnyTrackClient,
     feed: JetStreamFeed,
     to: list[str] | None,
-    path: str,
+    location: str,
     progress: _Progress,
 ) -> None:
-    async with interruptible(client, path), feed:
+    async with interruptible(client, location), feed:
         stdout_console().print(f"pumping from {feed!r}", markup=False, soft_wrap=True)
         failure: Exception | None = None
         async with anyio.create_task_group() as tg:

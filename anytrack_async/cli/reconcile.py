@@ -16,7 +16,7 @@ from rich.text import Text
 from anytrack_async.cli import periods
 from anytrack_async.cli.outbox import open_outbox, outbox_location
 from anytrack_async.cli.output import GOOD, NOTE, stdout_console, write_error
-from anytrack_async.cli.selection import option, required_seconds
+from anytrack_async.cli.selection import OutboxOption, option, required_seconds
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.client.reconcile import Difference, Reconciliation
 from anytrack_async.client.reconcile import reconcile as compare
@@ -31,14 +31,13 @@ _Margin = Annotated[
         metavar="7d|400d",
     ),
 ]
-_Outbox = Annotated[str | None, option("The outbox file; default: ANYTRACK_OUTBOX.")]
 
 
 def reconcile(
     first: periods.From = None,
     last: periods.To = None,
     margin: _Margin = "7d",
-    outbox: _Outbox = None,
+    outbox: OutboxOption = None,
     as_json: periods.Json = False,
 ) -> None:
     """Compare what AnyTrack has with what the outbox delivered to it, and list the differences.

@@ -101,6 +101,9 @@ NewerThan: TypeAlias = Annotated[
 ]
 All: TypeAlias = Annotated[bool, option("All dead letters of all destinations.", "--all")]
 Json: TypeAlias = Annotated[bool, option("Write JSON, one object a line.", "--json")]
+OutboxOption: TypeAlias = Annotated[
+    str | None, option("Path, or postgresql://…; default: ANYTRACK_OUTBOX.", "--outbox")
+]
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ import anyio
 import attrs
 import typer
 
+from anytrack_async.cli.outbox import outbox_option
 from anytrack_async.cli.output import (
     FAILED,
     Interrupted,
@@ -20,14 +21,10 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
-from anytrack_async.cli.selection import set_fields
+from anytrack_async.cli.selection import OutboxOption, set_fields
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import (
-    OUTBOX_VARIABLE,
-    outbox_from_env,
-    sinks_from_env,
-)
+from anytrack_async.client.config import OUTBOX_VARIABLE, outbox_from_env, sinks_from_env
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
@@ -62,7 +59,7 @@ _Fields = Annotated[
     _option("NAME=VALUE of any other field: source, customer.phone, custom_data.plan, …", "--set"),
 ]
 _Timeout = Annotated[float, typer.Option(min=0.0, help="Seconds to wait for all destinations.")]
-_NoWait = Annotated[bool, _option("Only store it in ANYTRACK_OUTBOX; send nothing.", "--no-wait")]
+_NoWait = Annotated[bool, _option("Only store it in the outbox; send nothing.", "--no-wait")]
 _Json = Annotated[bool, _option("Write JSON, for programs.", "--json")]
 
 
@@ -79,12 +76,16 @@ def track(
     fields: _Fields = None,
     timeout: _Timeout = 30.0,
     no_wait: _NoWait = False,
+    outbox: OutboxOption = None,
     as_json: _Json = False,
 ) -> None:
     """Track one conversion and show its outcome at each destination."""
     options = dict(locals())  # must come first: later, there are other local variables
     conversion = _conversion({name: options[name] for name in _FIELDS}, email, fields or ())
-    steps = partial(store, conversion) if no_wait else partial(track_now, conversion, timeout)
+    if no_wait:
+        steps = partial(store, conversion, outbox)
+    else:
+        steps = partial(track_now, conversion, timeout, outbox)
     _show(anyio.run(steps), as_json=as_json)
 
 
@@ -102,11 +103,14 @@ class TrackResult:
         report: the outcome at each destination.
         outbox: path of the outbox file that stores the conversion, None for an outbox in memory.
         waited: whether the command waited for the destinations.
+        option: what another command needs to find the outbox, e.g. ``" --outbox shop.db"``; empty
+            if the environment names it.
     """
 
     report: Report
     outbox: str | None
     waited: bool = True
+    option: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -127,8 +131,9 @@ class TrackResult:
                     "it again"
                 )
             return (
-                f"{rejected}: correct it with anytrack outbox edit, or fix the destination's "
-                f"configuration, then anytrack outbox replay {event_id}"
+                f"{rejected}: correct it with anytrack outbox edit {event_id}{self.option} "
+                "--set NAME=VALUE, or fix the destination's configuration, then anytrack outbox "
+                f"replay {event_id}{self.option}"
             )
         if self.outbox:
             return (
@@ -137,24 +142,31 @@ class TrackResult:
             )
         return (
             f"{event_id} is not delivered everywhere and not stored: track it again with "
-            f"--event-id {event_id}, so that it is not counted twice, or set {OUTBOX_VARIABLE} to "
-            "a file"
+            f"--event-id {event_id}, so that it is not counted twice, or name a file with "
+            f"{OUTBOX_VARIABLE} or --outbox"
         )
 
 
-async def track_now(conversion: Conversion, timeout: float) -> TrackResult:
+async def track_now(
+    conversion: Conversion, timeout: float, outbox: str | None = None
+) -> TrackResult:
     """Track *conversion* with a client from the environment; wait *timeout* seconds at most.
+
+    Its outbox is at *outbox*, or at ``ANYTRACK_OUTBOX``.
 
     Raises:
         AnyTrackError: the conversion was not accepted.
         Interrupted: Ctrl-C or SIGTERM; what to do with the conversion is written to standard error.
     """
-    watch = _DeliveryWatch()
+    watch = _DeliveryWatch(outbox)
     client = AnyTrackClient.from_env(
-        observers=[watch], log=False, delivery=DeliverySettings(drain=_DRAIN)
+        outbox=outbox or None,
+        observers=[watch],
+        log=False,
+        delivery=DeliverySettings(drain=_DRAIN),
     )
     try:
-        async with interruptible(client, _outbox_path()):
+        async with interruptible(client, _shown_location(outbox)):
             delivery = await client.submit(conversion)
             await watch.wait(delivery, timeout)
     except UndeliveredError:
@@ -162,21 +174,23 @@ async def track_now(conversion: Conversion, timeout: float) -> TrackResult:
     except (Interrupted, anyio.get_cancelled_exc_class()):  # cancelled by Ctrl-C on Windows
         watch.advise_if_undelivered()
         raise
-    return _result(delivery)
+    return _result(delivery, outbox)
 
 
-async def store(conversion: Conversion) -> TrackResult:
-    """Store *conversion* in the outbox file for all configured destinations; send nothing.
+async def store(conversion: Conversion, outbox_address: str | None = None) -> TrackResult:
+    """Store *conversion* in the outbox for all configured destinations; send nothing.
 
     Raises:
-        ConfigurationError: there is no outbox file to store the conversion in.
+        ConfigurationError: there is no outbox on disk to store the conversion in.
     """
-    if _outbox_path() is None:
+    shown_location = _shown_location(outbox_address)
+    if shown_location is None:
         raise ConfigurationError(
-            f"--no-wait needs a file to store the conversion: set {OUTBOX_VARIABLE}"
+            "--no-wait needs an outbox to store the conversion: name a file with "
+            f"{OUTBOX_VARIABLE} or --outbox"
         )
     AnyTrackSettings.from_env()  # without its credentials, no client could open this outbox
-    outbox = outbox_from_env()
+    outbox = outbox_from_env(outbox=outbox_address or None)
     await outbox.open([ANYTRACK, *(sink.name for sink in sinks_from_env())])
     try:
         (result,) = await outbox.append([conversion])
@@ -189,13 +203,14 @@ async def store(conversion: Conversion) -> TrackResult:
     if isinstance(result, Contradiction):
         log.notify(Contradicted(contradiction=result))
         report = attrs.evolve(report, contradicts=result)
-    return TrackResult(report=report, outbox=_outbox_path(), waited=False)
+    return TrackResult(report=report, outbox=shown_location, waited=False)
 
 
 class _DeliveryWatch:
     """Waits for a delivery, but not for a destination with a lane on hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: str | None = None) -> None:
+        self._outbox = outbox
         self._log = LoggingObserver()
         self._held: set[str] = set()
         self._scopes: dict[str, anyio.CancelScope] = {}
@@ -224,16 +239,20 @@ class _DeliveryWatch:
 
     def advise_if_undelivered(self) -> None:
         """Write the advice to standard error if the conversion is not delivered everywhere."""
-        if self._delivery is not None and not (result := _result(self._delivery)).succeeded:
+        if self._delivery is None:
+            return
+        if not (result := _result(self._delivery, self._outbox)).succeeded:
             write_error(result.advice)
 
 
-def _result(delivery: Delivery) -> TrackResult:
-    return TrackResult(report=delivery.report, outbox=_outbox_path())
+def _result(delivery: Delivery, outbox: str | None) -> TrackResult:
+    return TrackResult(
+        report=delivery.report, outbox=_shown_location(outbox), option=outbox_option(outbox)
+    )
 
 
-def _outbox_path() -> str | None:
-    value = os.environ.get(OUTBOX_VARIABLE)
+def _shown_location(outbox: str | None) -> str | None:
+    value = outbox or os.environ.get(OUTBOX_VARIABLE)
     return str(OutboxLocation(value)) if value and value != MEMORY else None
 
 

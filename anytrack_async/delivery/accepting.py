@@ -16,6 +16,7 @@ from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.repeats import deliveries_of_firsts
 from anytrack_async.delivery.room import Patience
 from anytrack_async.delivery.unknown_outcome import append_again
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import checked_names
 from anytrack_async.errors import (
     ClosedError,
@@ -24,7 +25,6 @@ from anytrack_async.errors import (
     OutboxError,
     OutcomeUnknownError,
     QueueFullError,
-    safe_description,
 )
 from anytrack_async.events import Submitted, Weakened
 from anytrack_async.models.conversion import Conversion

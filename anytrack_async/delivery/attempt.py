@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import anyio
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,
@@ -25,7 +26,6 @@ from anytrack_async.destinations.sink import (
     Unavailable,
     Unfinished,
 )
-from anytrack_async.errors import safe_description
 from anytrack_async.models.consent import FORGOTTEN
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
@@ -114,6 +114,13 @@ class Attempt:
         if self._suspects and self.signal is None and not self._pieces:
             self._check_suspects()
         return self.signal is None and bool(self._pieces)
+
+    @property
+    def all_delivered(self) -> bool:
+        """Whether all conversions have the same outcome, and that they are delivered."""
+        first = self.outcomes[0]
+        is_one_object = len({*map(id, self.outcomes)}) == 1  # as sinks do that have no remote ids
+        return is_one_object and first is not None and first.status is Status.DELIVERED
 
     def has_outcome(self, status: Status) -> bool:
         """Return whether any outcome has *status*."""

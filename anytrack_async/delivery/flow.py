@@ -7,8 +7,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
-from anytrack_async.errors import safe_description
 from anytrack_async.events import (
     Event,
     LaneDown,

@@ -12,12 +12,8 @@ import anyio
 from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
-from anytrack_async.errors import (
-    DamagedOutboxError,
-    MissingKeyError,
-    OutcomeUnknownError,
-    safe_description,
-)
+from anytrack_async.descriptions import safe_description
+from anytrack_async.errors import DamagedOutboxError, MissingKeyError, OutcomeUnknownError
 from anytrack_async.events import DeadLettersExpired, Dropped, Event, OperatorCause, logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 from anytrack_async.outbox.capabilities import BoundsDeadLetters, KeepsRemoteIds

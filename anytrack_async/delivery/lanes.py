@@ -7,7 +7,7 @@ from collections.abc import Collection
 import anyio
 
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.errors import safe_description
+from anytrack_async.descriptions import safe_description
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.capabilities import WatchesNews

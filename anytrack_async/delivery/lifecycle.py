@@ -23,12 +23,8 @@ import anyio
 import sniffio
 from anyio import CancelScope
 
-from anytrack_async.errors import (
-    ClosedError,
-    OutboxError,
-    WrongEventLoopError,
-    safe_description,
-)
+from anytrack_async.descriptions import safe_description
+from anytrack_async.errors import ClosedError, OutboxError, WrongEventLoopError
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.capabilities import ServesOneClient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
@@ -12,9 +13,10 @@ from anytrack_async.delivery.delivery import (
 from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
+from anytrack_async.descriptions import abbreviated, safe_description
 from anytrack_async.destinations.sink import Sink
-from anytrack_async.errors import UndeliveredError, safe_description
-from anytrack_async.events import Dropped, Event, abbreviated, logger
+from anytrack_async.errors import UndeliveredError
+from anytrack_async.events import Dropped, Event, logger
 from anytrack_async.outbox.base import Outbox
 
 _STEP_TIMEOUT = 5.0
@@ -127,8 +129,10 @@ async def warn_of_orphans(outbox: Outbox, destinations: Sequence[str]) -> None:
     for name in await outbox.destinations():
         if name not in destinations:
             logger.warning(
-                "the outbox keeps a backlog for %r, which has no sink here; "
-                "if it is gone for good, drop it with outbox.forget(%r)",
+                "the outbox keeps conversions for %r, which has no sink here; if that destination "
+                "is gone for good, remove it with `anytrack outbox remove-destination %s`, or with "
+                "`await client.outbox.forget(%r)`",
                 name,
+                shlex.quote(name),
                 name,
             )

@@ -22,6 +22,7 @@ from anyio import to_thread
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.room import Patience
+from anytrack_async.descriptions import shown
 from anytrack_async.destinations.sink import checked_names
 from anytrack_async.errors import (
     ClosedError,
@@ -29,7 +30,6 @@ from anytrack_async.errors import (
     ConflictError,
     DeliveryError,
     UnsendableError,
-    shown,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report

@@ -19,8 +19,9 @@ from typing import Any
 
 import attrs
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import ConfiguredSink, Sink
-from anytrack_async.errors import ConfigurationError, safe_description
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.transport.message import Transport
 
 ANYTRACK = "anytrack"

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, InvalidDestinationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, InvalidDestinationError
 from anytrack_async.events import Observer, OperatorCause
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome

@@ -16,6 +16,7 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import checked_names
 from anytrack_async.errors import (
     ConfigurationError,
@@ -24,7 +25,6 @@ from anytrack_async.errors import (
     OutboxError,
     QueueFullError,
     UnsendableError,
-    safe_description,
 )
 from anytrack_async.events import logger
 from anytrack_async.feeds.base import Feed, FeedBatch

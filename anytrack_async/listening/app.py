@@ -18,6 +18,7 @@ import anyio
 import orjson
 
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import checked_names
 from anytrack_async.errors import (
@@ -27,7 +28,6 @@ from anytrack_async.errors import (
     InvalidConversionError,
     QueueFullError,
     UnsendableError,
-    safe_description,
 )
 from anytrack_async.events import logger
 from anytrack_async.listening.payload import to_conversion

@@ -14,11 +14,8 @@ from anytrack_async.client.config import keys_from_env, make_outbox
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.client.stats import Stats
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.errors import (
-    AnyTrackError,
-    ConfigurationError,
-    safe_description,
-)
+from anytrack_async.descriptions import safe_description
+from anytrack_async.errors import AnyTrackError, ConfigurationError
 from anytrack_async.monitoring.metrics import Backlog, exposition, read_backlog, require_prometheus
 from anytrack_async.outbox.base import Outbox
 

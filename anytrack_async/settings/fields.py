@@ -10,7 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError
 
 _T = TypeVar("_T")
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]

@@ -14,12 +14,12 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.errors import (
     AnyTrackError,
     ConfigurationError,
     InvalidArgumentError,
     InvalidConversionError,
-    safe_description,
 )
 from anytrack_async.events import logger
 from anytrack_async.web_console import (

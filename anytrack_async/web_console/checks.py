@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import anyio
 import attrs
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.destinations.sink import Finding, Sink, SupportsCheck
-from anytrack_async.errors import AnyTrackError, ConfigurationError, safe_description
+from anytrack_async.errors import AnyTrackError, ConfigurationError
 from anytrack_async.web_console.sinks import configured_sinks
 from anytrack_async.web_console.source import ConsoleSource
 

@@ -18,7 +18,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
-from anytrack_async.errors import ConfigurationError, safe_description
+from anytrack_async.descriptions import safe_description
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import logger
 
 AdminAnswer: TypeAlias = bool | str | None

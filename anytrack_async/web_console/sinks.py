@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from anytrack_async.backfilling.masking import masked_request
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.destinations.sink import Preview, Sink, SupportsPreview
-from anytrack_async.errors import ConfigurationError, safe_description
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.plain import as_json
 from anytrack_async.web_console.masking import mask_texts, private_texts

@@ -75,5 +75,5 @@ def test_it_says_which_outbox_it_needs(run, tmp_path, monkeypatch):
     missing = run("console", "--outbox", str(tmp_path / "nowhere.db"))
 
     assert none.code == missing.code == 2
-    assert "the console needs an outbox" in none.err
-    assert "nowhere.db does not exist" in missing.err
+    assert "name an outbox: set ANYTRACK_OUTBOX, or use --outbox" in none.err
+    assert "nowhere.db, which does not exist" in missing.err

@@ -54,7 +54,7 @@ def test_without_the_variable_one_line_says_what_to_set(run, command):
     result = run(*command)
 
     assert result.code == 2
-    assert result.err.startswith("error: set ANYTRACK_OUTBOX to the path of an outbox file")
+    assert result.err.startswith("error: name an outbox: set ANYTRACK_OUTBOX, or use --outbox")
     assert result.err.count("\n") == 1
 
 

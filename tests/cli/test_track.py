@@ -157,7 +157,8 @@ def test_no_wait_needs_an_outbox_file(run, sandbox):
 
     assert result.code == 2
     assert result.err == (
-        "error: --no-wait needs a file to store the conversion: set ANYTRACK_OUTBOX\n"
+        "error: --no-wait needs an outbox to store the conversion: name a file with "
+        "ANYTRACK_OUTBOX or --outbox\n"
     )
 
 

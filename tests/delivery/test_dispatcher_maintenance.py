@@ -49,8 +49,8 @@ async def test_a_backlog_without_a_sink_is_warned_of(caplog):
     async with World(outbox=outbox).open():
         pass
 
-    assert "backlog for 'meta', which has no sink here" in caplog.text
-    assert "outbox.forget('meta')" in caplog.text
+    assert "keeps conversions for 'meta', which has no sink here" in caplog.text
+    assert "`anytrack outbox remove-destination meta`" in caplog.text
 
 
 class Pruned(MemoryOutbox):

@@ -13,7 +13,8 @@ from importlib import import_module
 
 from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.errors import ConfigurationError, UnknownFormatError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, UnknownFormatError
 
 MODULES = (
     *("anytrack", "shopify", "stripe", "woocommerce", "hubspot", "paypal"),

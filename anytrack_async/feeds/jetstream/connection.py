@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
-from anytrack_async.errors import ConfigurationError, FeedError, safe_description
+from anytrack_async.descriptions import safe_description
+from anytrack_async.errors import ConfigurationError, FeedError
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

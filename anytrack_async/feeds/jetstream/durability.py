@@ -14,7 +14,8 @@ from urllib.request import urlopen
 import anyio
 from anyio import to_thread
 
-from anytrack_async.errors import ConfigurationError, safe_description
+from anytrack_async.descriptions import safe_description
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import logger
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from anytrack_async.errors import ConfigurationError, OutboxError, SchemaVersionError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, OutboxError, SchemaVersionError
 from anytrack_async.outbox.postgres.errors import UNDEFINED, outbox_error, sqlstate
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _SCRIPTS = (
     "retention",
     "erasing",
     "history",
+    "encryption",
 )
 """The SQL files, in the order in which they are run."""
 

@@ -23,10 +23,10 @@ from anytrack_async.outbox.sqlite.upgrade import (
     format_version,
     vacuum,
 )
+from anytrack_async.outbox.sqlite.wal_bug import due_warning, log_once
 from anytrack_async.outbox.sqlite.write_ahead_log import (
     WriteAheadLog,
     use_wal,
-    warn_of_wal_reset_bug,
 )
 
 if TYPE_CHECKING:
@@ -104,9 +104,11 @@ class Database:
                 with database.transaction(synced=True):
                     create_or_upgrade(sql, database.owner)
                     clock.start(sql)
+                    warning = due_warning(sql, clock.now())
                 allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
-                warn_of_wal_reset_bug()  # only now: of no other file
+                if warning is not None:
+                    log_once(warning)
             except BaseException:
                 sql.close()
                 raise

@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
 from anytrack_async.errors import OutboxError
@@ -18,10 +17,6 @@ from anytrack_async.outbox.sqlite.files import Reserve
 _log = logging.getLogger("anytrack_async")
 
 _CACHE_KIB = 32_768  # pages that SQLite keeps in memory
-
-_WAL_RESET_BUG = "https://sqlite.org/wal.html#walresetbug"
-"""A checkpoint at the same time as a commit of another connection may lose pages of it; fixed in
-SQLite 3.51.3, and in 3.50.7 and 3.44.6."""
 
 _WAL_BYTES = 4 * 2**20
 """Size of the write-ahead log at which a checkpoint moves its pages into the database."""
@@ -228,25 +223,6 @@ class WriteAheadLog:
 
 
 # Opening
-
-
-def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
-    """Return whether this version of SQLite has the bug described at _WAL_RESET_BUG."""
-    first_fixed = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(version[:2], (3, 51, 3))
-    return (3, 7, 0) <= version < first_fixed
-
-
-@cache  # once per process
-def warn_of_wal_reset_bug() -> None:
-    """Log a warning if SQLite has the bug described at _WAL_RESET_BUG."""
-    if has_wal_reset_bug(sqlite3.sqlite_version_info):
-        _log.warning(
-            "SQLite %s can damage a file that several connections write to (%s). Outboxes avoid "
-            "that among themselves; do not write to an outbox file with other programs, or use "
-            "SQLite 3.51.3 or later",
-            sqlite3.sqlite_version,
-            _WAL_RESET_BUG,
-        )
 
 
 def use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:

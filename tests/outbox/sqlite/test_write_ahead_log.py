@@ -171,37 +171,6 @@ async def test_a_long_reader_that_lets_the_log_grow_is_told_once(path, monkeypat
 # Opening
 
 
-@pytest.mark.parametrize(
-    ("version", "is_affected"),
-    [
-        ((3, 6, 23), False),
-        ((3, 7, 0), True),
-        ((3, 44, 5), True),
-        ((3, 44, 6), False),
-        ((3, 45, 1), True),
-        ((3, 50, 6), True),
-        ((3, 50, 7), False),
-        ((3, 51, 2), True),
-        ((3, 51, 3), False),
-        ((3, 53, 0), False),
-    ],
-)
-async def test_the_versions_that_may_damage_a_file_are_known(version, is_affected):
-    assert write_ahead_log.has_wal_reset_bug(version) is is_affected
-
-
-async def test_the_warning_about_the_version_is_logged_once(path, monkeypatch, caplog):
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
-    monkeypatch.setattr(sqlite3, "sqlite_version", "3.51.2")
-    write_ahead_log.warn_of_wal_reset_bug.cache_clear()
-    for _ in range(2):
-        await (await opened(path)).aclose()
-
-    (warning,) = [record.message for record in caplog.records if "SQLite" in record.message]
-    assert "3.51.2" in warning
-    assert "3.51.3 or later" in warning
-
-
 async def test_a_filesystem_without_write_ahead_log_is_refused(path, monkeypatch):
     connect = sqlite3.connect
 

@@ -1,0 +1,60 @@
+"""Texts that are safe to show and to log."""
+
+from __future__ import annotations
+
+import pytest
+
+from anytrack_async.descriptions import abbreviated, safe_description, shown
+from anytrack_async.errors import ConflictError
+from anytrack_async.models.contradiction import find_contradiction
+
+
+def test_our_own_errors_are_described_by_their_message():
+    contradiction = find_contradiction("sale:1", "sale 49.90 USD", "sale 59.90 USD")
+    assert contradiction is not None
+    error = ConflictError(contradiction)
+
+    assert safe_description(error) == str(error)
+
+
+def test_other_exceptions_are_described_without_their_message():
+    def raise_with_data() -> None:
+        raise KeyError("jane@example.com")
+
+    with pytest.raises(KeyError) as caught:
+        raise_with_data()
+
+    line = raise_with_data.__code__.co_firstlineno + 1
+    assert safe_description(caught.value) == f"KeyError in raise_with_data, line {line}"
+
+
+def test_an_exception_that_was_not_raised_is_described_by_its_type():
+    assert safe_description(KeyError("jane@example.com")) == "KeyError"
+
+
+def test_ids_beyond_twenty_are_counted():
+    ids = [str(number) for number in range(25)]
+
+    assert abbreviated(ids[:20]) == ", ".join(ids[:20])
+    assert abbreviated(ids) == ", ".join(ids[:20]) + " and 5 more"
+    assert abbreviated(ids[:20], 50) == ", ".join(ids[:20]) + " and 30 more"
+    assert abbreviated([]) == ""
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("EUR", "'EUR'"),
+        ("x" * 300, "a value of type str"),
+        (10**5_000, "a value of type int"),
+        (Unprintable(), "a value of type Unprintable"),
+    ],
+    ids=["short", "long", "many digits", "unprintable"],
+)
+def test_a_value_is_shown_if_it_is_short_and_can_be_printed(value: object, text: str):
+    assert shown(value) == text
