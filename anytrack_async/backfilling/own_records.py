@@ -22,7 +22,7 @@ from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 
 
 class RecordMapper:

@@ -76,12 +76,13 @@ async def _write_lines(differences: AsyncGenerator[Difference], _: Reconciliatio
 
 async def _write_json(differences: AsyncGenerator[Difference], result: Reconciliation) -> None:
     """Write one document, whose list may be longer than the memory."""
-    separator = b""
-    typer.echo(b'{"differences": [', nl=False)
+    # Nothing is written before the first difference: AnyTrack's answers may fail until then.
+    before = b'{"differences": ['
     async for difference in differences:
-        typer.echo(separator + b"\n  " + orjson.dumps(attrs.asdict(difference)), nl=False)
-        separator = b","
-    typer.echo(b'],\n"summary": ' + orjson.dumps(attrs.asdict(result)) + b"}")
+        typer.echo(before + b"\n  " + orjson.dumps(attrs.asdict(difference)), nl=False)
+        before = b","
+    opening = b"" if before == b"," else before
+    typer.echo(opening + b'],\n"summary": ' + orjson.dumps(attrs.asdict(result)) + b"}")
 
 
 def _line(difference: Difference) -> Text:
