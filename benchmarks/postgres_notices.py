@@ -19,7 +19,7 @@ from tests.servers.postgres import PostgresServer
 NUMBER = 34
 NEEDS = postgres.NEEDS
 
-_FLOOR, _OURS = "append_v1", "append_v1 and notices"
+_FLOOR, _OURS = "append of the outbox", "append and notices"
 
 
 def run(quick: bool) -> Row:

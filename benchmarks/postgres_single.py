@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from anytrack_async import PostgresOutbox
-from anytrack_async.outbox.postgres.append import APPEND, AppendArguments
+from anytrack_async.outbox.postgres.append import APPEND_ONE, APPENDED_ONE, AppendArguments
 from benchmarks import postgres
 from benchmarks.measure import Row
 from benchmarks.postgres import FLOOR, ServerCost, batches, connect, interleaved, lines, server
@@ -19,7 +19,7 @@ NEEDS = postgres.NEEDS
 CONNECTIONS = 8
 _INSERT = """INSERT INTO floor (event_id, at, payload)
     VALUES ($1, extract(epoch FROM clock_timestamp()), $2) ON CONFLICT (event_id) DO NOTHING"""
-_FLOOR, _OURS = "INSERT … ON CONFLICT", "append_v1"
+_FLOOR, _OURS = "INSERT … ON CONFLICT", "append of the outbox"
 
 
 def run(quick: bool) -> Row:
@@ -41,7 +41,8 @@ def run(quick: bool) -> Row:
 
 async def append(connection, batch: AppendArguments) -> None:
     """Append the conversion in *batch*."""
-    await connection.fetch(APPEND, *batch.parameters())
+    if await connection.execute(APPEND_ONE, *batch.single_parameters()) != APPENDED_ONE:
+        raise RuntimeError("a conversion was not new")
 
 
 def single_writes(

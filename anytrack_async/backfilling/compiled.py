@@ -41,7 +41,7 @@ from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.identifiers import order_event_id, to_event_id, to_order_id
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 
 _MAX_KNOWN_ITEMS = 4096
 

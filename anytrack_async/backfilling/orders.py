@@ -8,7 +8,7 @@ from typing import Any
 from anytrack_async.backfilling.blocks import Block
 from anytrack_async.backfilling.compiled import RowMapper
 from anytrack_async.backfilling.mapped import Group
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 
 
 def grouped(

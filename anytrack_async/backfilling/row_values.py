@@ -15,7 +15,7 @@ from anytrack_async.backfilling.mapping import AmountColumns, FileMapping
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.times import time_parser
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 
 ParseAmount: TypeAlias = Callable[[Any], Decimal]
 ReadAmount: TypeAlias = Callable[[Row], Decimal | None]

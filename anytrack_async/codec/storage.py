@@ -36,6 +36,7 @@ from anytrack_async.errors import DecodeError, UnsendableError
 from anytrack_async.models.consent import to_consent
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.frozen import mutable_twin
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta import meta_fields
@@ -253,6 +254,8 @@ def digest_of(payload: bytes) -> bytes:
 
 # Trusted records
 
+_TYPES = {str(member): member for member in ConversionType}  # four times as fast as the class
+
 
 def _rebuild(record: _Record) -> Conversion | None:
     """Make a conversion of a record that is as it was written, without validating its fields.
@@ -263,7 +266,7 @@ def _rebuild(record: _Record) -> Conversion | None:
     try:
         record["timestamp"] = datetime.fromisoformat(record["timestamp"])
         record["revenue"] = Decimal(record["revenue"])
-        record["conversion_type"] = kind = ConversionType(record["conversion_type"])
+        record["conversion_type"] = kind = _TYPES[record["conversion_type"]]
         order_id, event_id = record.get("order_id"), record["event_id"]
         if order_id is None or event_id != order_event_id(kind, record.get("event_name"), order_id):
             record["_event_id"] = event_id
@@ -273,7 +276,7 @@ def _rebuild(record: _Record) -> Conversion | None:
             record["meta"] = meta_fields(record["meta"])
         if "consent" in record:
             record["consent"] = to_consent(record["consent"])
-    except (DecodeError, ValueError):
+    except (DecodeError, ValueError, TypeError, KeyError):
         return None
     record.setdefault("sub_ids", {})
     record.setdefault("custom_data", {})
@@ -284,26 +287,35 @@ def _rebuild(record: _Record) -> Conversion | None:
 
 
 def _rebuild_customer(record: _Record) -> Customer:
-    lists = {name: tuple(value) for name, value in record.items() if type(value) is list}
-    return _CUSTOMER_BUILDER.build(record | lists)
+    for name, value in record.items():
+        if type(value) is list:
+            record[name] = tuple(value)
+    return _CUSTOMER_BUILDER.build(record)
 
 
 class _Builder(Generic[_T]):
-    """Makes instances of a class without its constructor and validators, as unpickling does."""
+    """Makes instances of a class without its constructor and validators, as unpickling does.
+
+    Each field gets its value by an assignment, in the mutable twin of the class; calls of the
+    setters of the slots would take three times as long.
+    """
 
     def __init__(self, cls: type[_T]) -> None:
         fields = attrs.fields_dict(cls)  # type: ignore[arg-type]
-        self._cls = cls
-        self._names = tuple(fields)
-        self._defaults = tuple(field.default for field in fields.values())
-        # The class is frozen; its slots can be written through their descriptors.
-        self._setters = tuple(getattr(cls, name).__set__ for name in fields)
+        self._cls, self._twin = cls, mutable_twin(cls)
+        self._defaults = {name: field.default for name, field in fields.items()}
+        # A constructor that does nothing but assign: its arguments are the fields, in order.
+        plain = {name: attrs.field(alias=f"field{index}") for index, name in enumerate(fields)}
+        model: Any = attrs.make_class("Plain", plain)
+        self._assign: Callable[..., None] = model.__init__
 
     def build(self, record: _Record) -> _T:
-        instance = object.__new__(self._cls)
-        values = map(record.get, self._names, self._defaults)
-        for set_value, value in zip(self._setters, values, strict=True):
-            set_value(instance, value)
+        values = self._defaults | record  # in the order of the fields
+        if len(values) > len(self._defaults):  # a later release wrote more
+            values = {name: values[name] for name in self._defaults}
+        instance = object.__new__(self._twin)
+        self._assign(instance, *values.values())
+        instance.__class__ = self._cls
         return instance
 
 

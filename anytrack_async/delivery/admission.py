@@ -21,6 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.lifecycle import not_open_error
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
+from anytrack_async.delivery.shedding import append_to_others
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
@@ -28,7 +29,6 @@ from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import LimitsWaiting
-from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64
@@ -175,13 +175,30 @@ class Admission:
             return await self._append_in_line(conversions, to, patience, began)
         if self._settings.on_full == "raise":
             raise error
-        return await self._append_to_others(conversions, names, error)
+        results, full = await append_to_others(self._outbox, conversions, names, error, self._fill)
+        self._record_drops(conversions, results, full)
+        return results
 
     def _fill(self, error: QueueFullError, names: Collection[str]) -> None:
         if not error.waiting:  # it does not say which destinations are full: it may mean any
             error.waiting = dict.fromkeys(names, self._outbox.capacity)
         self._rooms.fill(error)
         self._episode_began.set()
+
+    def _record_drops(
+        self,
+        conversions: Sequence[Conversion],
+        results: Sequence[AppendResult],
+        full: Mapping[str, int],
+    ) -> None:
+        pairs = zip(conversions, results, strict=True)
+        event_ids = [conversion.event_id for conversion, result in pairs if result is Appended.NEW]
+        if not event_ids:
+            return  # repeats only: their first conversions are accepted
+        for name, waiting in full.items():
+            if room := self._rooms.get(name):
+                room.dropped += len(event_ids)
+            self._on_dropped(name, event_ids, waiting)
 
     # Waiting
 
@@ -354,52 +371,3 @@ class Admission:
                 self._line.remove(caller)
                 caller.error = self._rooms.timeout_error(caller, full)
                 caller.end_turn()
-
-    # Dropping
-
-    async def _append_to_others(
-        self, conversions: Sequence[Conversion], names: Sequence[str], error: QueueFullError
-    ) -> Sequence[AppendResult]:
-        """Append *conversions* for the destinations that have room.
-
-        Raises:
-            QueueFullError: none has.
-        """
-        full: dict[str, int] = {}
-        full_of_bytes: dict[str, int] = {}
-        others = names
-        while True:
-            full |= error.waiting or dict.fromkeys(others, self._outbox.capacity)
-            full_of_bytes |= error.waiting_bytes
-            previous, others = others, [name for name in others if name not in full]
-            if not others or len(others) == len(previous):
-                raise queue_full_error(
-                    self._outbox.capacity,
-                    full,
-                    len(conversions),
-                    capacity_bytes=self._capacity_bytes,
-                    waiting_bytes=full_of_bytes,
-                ) from error
-            try:
-                results = await self._outbox.append(conversions, others)
-            except QueueFullError as exc:
-                error = exc
-                self._fill(exc, others)
-            else:
-                self._record_drops(conversions, results, full)
-                return results
-
-    def _record_drops(
-        self,
-        conversions: Sequence[Conversion],
-        results: Sequence[AppendResult],
-        full: Mapping[str, int],
-    ) -> None:
-        pairs = zip(conversions, results, strict=True)
-        event_ids = [conversion.event_id for conversion, result in pairs if result is Appended.NEW]
-        if not event_ids:
-            return  # repeats only: their first conversions are accepted
-        for name, waiting in full.items():
-            if room := self._rooms.get(name):
-                room.dropped += len(event_ids)
-            self._on_dropped(name, event_ids, waiting)

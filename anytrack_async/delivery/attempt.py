@@ -115,6 +115,13 @@ class Attempt:
             self._check_suspects()
         return self.signal is None and bool(self._pieces)
 
+    @property
+    def all_delivered(self) -> bool:
+        """Whether all conversions have the same outcome, and that they are delivered."""
+        first = self.outcomes[0]
+        is_one_object = len({*map(id, self.outcomes)}) == 1  # as sinks do that have no remote ids
+        return is_one_object and first is not None and first.status is Status.DELIVERED
+
     def has_outcome(self, status: Status) -> bool:
         """Return whether any outcome has *status*."""
         return any(outcome and outcome.status == status for outcome in self.outcomes)

@@ -11,18 +11,12 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.flow import FlowControl, LaneState
+from anytrack_async.delivery.flow_updates import NOT_SENT, update_flow
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.delivery.retry_rules import BatchFailure, exhausted_indexes
 from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.settlement import OnSettled, Settlement
-from anytrack_async.destinations.sink import (
-    Inconclusive,
-    NeedsOperator,
-    Sink,
-    SinkSignal,
-    Throttled,
-    Unfinished,
-)
+from anytrack_async.destinations.sink import Sink
 from anytrack_async.events import Event, OperatorCause
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, Outbox
@@ -33,8 +27,6 @@ from anytrack_async.settings.delivery import DeliverySettings
 _SPLIT_AFTER = 2
 """Failed attempts after which a batch is halved to find the conversion that makes it fail, as long
 as other batches are delivered."""
-
-_NOT_SENT = "not sent: the lane was paused or the lease was lost"
 
 _YIELDS_BEFORE_CLAIM = 3
 """Event-loop iterations an idle lane yields before claiming, so that the submitting request can
@@ -105,8 +97,7 @@ class Lane:
             make_room=make_room,
             clock=self._outbox_clock,
         )
-        self._turn = anyio.Lock()
-        self._woken, self._closing = anyio.Event(), anyio.Event()
+        self._turn, self._woken, self._closing = anyio.Lock(), anyio.Event(), anyio.Event()
         self._is_woken = False  # whether `_woken` is set; asking it would take four calls
         self._drain_deadline = self._last_claim_at = 0.0
         self._last_claim_was_full, self._is_collecting = True, False
@@ -304,9 +295,9 @@ class Lane:
         previous_state = self._flow.state
         if attempt.signal is None and attempt.has_outcome(Status.DELIVERED):
             self._flow.record_success(generation, delivered=True)
-            failure = BatchFailure(reason=_NOT_SENT)
+            failure = BatchFailure(reason=NOT_SENT)
         else:
-            failure = self._update_flow(claim, attempt, generation)
+            failure = update_flow(self._flow, self._settings.retry, claim, attempt, generation)
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         self._sending -= 1
         self._large_bytes -= claim.large_bytes
@@ -348,62 +339,3 @@ class Lane:
             return False
         self._flow.record_send()
         return await self._outbox.renew(claim)
-
-    def _update_flow(self, claim: Claim, attempt: Attempt, generation: int) -> BatchFailure:
-        """Update the flow control; return the failure of the conversions without an outcome."""
-        signal = attempt.failure()
-        if signal is None or isinstance(signal, Unfinished):
-            delivered = attempt.has_outcome(Status.DELIVERED)
-            if delivered or attempt.has_outcome(Status.REJECTED):
-                self._flow.record_success(generation, delivered=delivered)
-            return BatchFailure(reason=signal.reason if signal else _NOT_SENT)
-        if isinstance(signal, Throttled):
-            delivered = attempt.has_outcome(Status.DELIVERED)
-            self._flow.throttle(signal.reason, signal.after, delivered=delivered)
-        elif isinstance(signal, NeedsOperator):
-            self._flow.hold(signal.reason, signal.cause, generation)
-        else:
-            return self._update_unavailable(claim, attempt, signal, generation)
-        return BatchFailure(
-            reason=signal.reason,
-            code=signal.code,
-            http_status=signal.http_status,
-            lane_paused_for=self._flow.known_pause,
-            never_expires=isinstance(signal, NeedsOperator),
-        )
-
-    def _update_unavailable(
-        self, claim: Claim, attempt: Attempt, signal: SinkSignal, generation: int
-    ) -> BatchFailure:
-        # Neither counts an attempt for the batch: a failed probe says that the service is down, and
-        # a split counts attempts itself, for the conversions that fail alone.
-        counts_as_attempt = not (self._flow.probing or attempt.split_failures)
-        inconclusive = isinstance(signal, Inconclusive)
-        if inconclusive and _max_attempts(claim) + 1 >= self._settings.retry.attempts:
-            counts_as_attempt = False  # the last attempt is not used up by an inconclusive refusal
-        if attempt.has_outcome(Status.DELIVERED):
-            self._flow.record_success(generation, delivered=True)
-        else:
-            self._flow.record_failure(signal.reason)
-        retry_in = 0.0
-        if not self._flow.probing:
-            retry_in = self._settings.retry.wait_after(_max_attempts(claim) + 1)
-        elif len(claim.entries.conversions) == 1:
-            # A lone probe gives way: with the lane paused for 2 s, it is due in 2.3 s, so that the
-            # next probe is another conversion. Due at once, it would be claimed before all new
-            # ones, and with batches of one, a conversion that makes the service fail would be
-            # every probe.
-            retry_in = self._flow.known_pause + self._settings.retry.wait_after(1)
-        return BatchFailure(
-            reason=signal.reason,
-            code=signal.code,
-            http_status=signal.http_status,
-            retry_in=retry_in,
-            lane_paused_for=self._flow.known_pause,
-            counts_as_attempt=counts_as_attempt,
-            never_expires=inconclusive,
-        )
-
-
-def _max_attempts(claim: Claim) -> int:
-    return max(claim.entries.attempts)

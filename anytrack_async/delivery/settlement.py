@@ -147,6 +147,8 @@ class Settlement:
     def _failed_entries(
         self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float
     ) -> dict[int, FailedEntry]:
+        if attempt.all_delivered:  # nearly always
+            return {}
         return {
             index: failed_entry(
                 claim.entries[index],

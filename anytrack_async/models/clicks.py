@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 from anytrack_async.models.visitor import note_weakness, visitor_id
 
 CLICK_NAMES: Final = (

@@ -14,8 +14,9 @@ from typing import Any, Final, Self, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.mappings import is_flag
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import BLANK, is_missing
 
 
 class ConsentState(StrEnum):
@@ -29,8 +30,8 @@ class ConsentState(StrEnum):
 _GRANTED, _DENIED, _UNKNOWN = ConsentState.GRANTED, ConsentState.DENIED, ConsentState.UNKNOWN
 _STATES: Final[Mapping[str, ConsentState]] = {
     **{str(state): state for state in ConsentState},
-    **dict.fromkeys(("true", "yes", "g"), _GRANTED),
-    **dict.fromkeys(("false", "no", "d"), _DENIED),
+    **dict.fromkeys(("true", "yes", "g", "1"), _GRANTED),
+    **dict.fromkeys(("false", "no", "d", "0"), _DENIED),
     **dict.fromkeys(("unspecified", ""), _UNKNOWN),
 }
 
@@ -40,7 +41,7 @@ FORGOTTEN: Final = "the customer was forgotten"
 PURPOSES: Final = ("ad_storage", "ad_user_data", "ad_personalization")
 
 State: TypeAlias = ConsentState | str | bool | None
-"""An answer as callers have it: ``True`` is granted, None unknown."""
+"""An answer as callers have it: ``True`` and 1 are granted, None is unknown."""
 
 
 def _state(purpose: str, value: State) -> ConsentState:
@@ -50,7 +51,8 @@ def _state(purpose: str, value: State) -> ConsentState:
         return _GRANTED if value else _DENIED
     if is_missing(value):
         return _UNKNOWN
-    state = _STATES.get(value.strip().lower()) if isinstance(value, str) else None
+    text = value if isinstance(value, str) else id_from_number(value)
+    state = None if text is None else _STATES.get(text.strip(BLANK).lower())
     if state is None:
         raise InvalidConversionError(f"consent.{purpose}", "must be granted, denied or unknown")
     return state

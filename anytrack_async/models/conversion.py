@@ -26,13 +26,14 @@ from anytrack_async.models.identifiers import (
     to_order_id,
 )
 from anytrack_async.models.line_item import LineItem as LineItem
-from anytrack_async.models.mappings import to_custom_data, to_sub_ids
+from anytrack_async.models.mappings import to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
+from anytrack_async.models.missing import is_missing
+from anytrack_async.models.sub_ids import to_sub_ids
 from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     Amount,
     currency_code,
-    is_missing,
     to_revenue,
     to_timestamp,
     utc_now,
@@ -123,12 +124,14 @@ class Conversion(Traceable):
     everything that may identify the customer.
 
     Blank text and NaN count as not given in every optional field, because forms, headers and data
-    frames have such gaps. Integers, UUIDs, and whole numbers of other types become text where an id
-    is expected; so do a spreadsheet's: ``"1003.0"`` is the order ``"1003"``.
+    frames have such gaps; text that cannot be seen, such as a zero-width space, is blank. Integers,
+    UUIDs, members of enumerations, and whole numbers of other types become text where an id is
+    expected; so do a spreadsheet's: ``"1003.0"`` is the order ``"1003"``. An order id or event id
+    that programs write where there is none (``"nan"``, ``"null"``, ``"undefined"``) is left out.
 
     The fields that a visitor controls never raise, because a visitor must not be able to break a
     checkout: `click_id`, `source`, `campaign_id`, `ad_id`, `ip_address`, `user_agent`, `page_url`
-    and the text in `sub_ids`. In these, control characters and halves of surrogate pairs are
+    and the values in `sub_ids`. In these, control characters and halves of surrogate pairs are
     removed. User agents and URLs are cut to 4,096 characters, URLs between two parameters. An id
     that is too long or has such characters is left out, and so is a value of a wrong type;
     `weakened` names the kinds, and ``client.stats()`` counts them. The
@@ -153,8 +156,8 @@ class Conversion(Traceable):
         source: where the visitor came from.
         campaign_id: the campaign's id there.
         ad_id: the ad's id there.
-        sub_ids: sub ids, name → text; numbers become text, None, NaN, blank text and text of more
-            than 4,096 characters are left out.
+        sub_ids: sub ids, name → text; numbers become text; None, NaN, blank text, text of more
+            than 4,096 characters and values of other types are left out.
         ip_address: the visitor's public address: the first one in a header ``X-Forwarded-For`` or
             ``Forwarded``, without its port, as IPv4 where it is mapped to IPv6
             (``::ffff:203.0.113.5``). Private, loopback, link-local, unspecified and reserved
@@ -162,8 +165,9 @@ class Conversion(Traceable):
         user_agent: the visitor's browser.
         page_url: the page it happened on.
         custom_data: your own fields; anything JSON can hold, at most 64 levels deep; NaN becomes
-            None. It is a copy, not to be changed: if JSON cannot hold it any more, an outbox on
-            disk raises `TypeError`, and with one in memory AnyTrack and Meta reject it.
+            None, and text loses halves of surrogate pairs. It is a copy, not to be changed: if JSON
+            cannot hold it any more, an outbox on disk raises `TypeError`, and with one in memory
+            AnyTrack and Meta reject it.
         items: lines of the order.
         customer: the visitor's identifiers.
         meta: parameters for Meta alone, as `MetaFields` or a dict.

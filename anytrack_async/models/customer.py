@@ -6,14 +6,21 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import date, datetime
+from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack, cast
 
 import attrs
 
-from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.frozen import fast_init
-from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
-from anytrack_async.models.validators import MAX_TEXT, encodable, is_missing
+from anytrack_async.models.identifiers import (
+    MAYBE_DECIMALS,
+    Identifier,
+    id_from_number,
+    without_decimal_zero,
+)
+from anytrack_async.models.missing import is_blank, is_missing
+from anytrack_async.models.validators import MAX_TEXT, encodable
 from anytrack_async.models.visitor import (
     NOTES,
     Weakenable,
@@ -121,22 +128,19 @@ def _external_id(value: Ids) -> tuple[str, ...]:
         return _NONE_GIVEN
     ids = _texts("external_id", value)
     for text in ids:
-        if text[-2:] == ".0":
+        if text[-2:] in MAYBE_DECIMALS:
             return tuple(map(without_decimal_zero, ids))
     return ids
 
 
 def _texts(field: str, value: object) -> tuple[str, ...]:
-    """Return one value or several as a tuple of texts, without missing ones.
-
-    Raises:
-        InvalidConversionError: a value is neither text nor a whole number, nor, for a date, a date.
-    """
+    """Return one value or several as a tuple of texts, without missing and unusable ones."""
     if value is None or value is _NONE_GIVEN:  # not `==`: an array answers for each of its items
         return _NONE_GIVEN
     if type(value) is str and value.isascii() and len(value) <= MAX_TEXT:
-        return (value,) if value.strip() else ()
-    texts = (_text_or_none(field, item) for item in _as_iterable(value))
+        return () if is_blank(value) else (value,)
+    items = islice(_as_iterable(value), _MAX_VALUES)
+    texts = (_text_or_none(field, item) for item in items)
     return tuple(text for text in texts if text is not None)
 
 
@@ -164,8 +168,12 @@ def _without_decimals(text: str) -> str:
     return match[1] if match else text
 
 
+_MAX_VALUES = 1_000  # that are looked at: nobody has more, and an iterator may have no end
+_SINGLE = (str, bytes, bytearray, memoryview, Mapping)
+
+
 def _as_iterable(value: Any) -> Iterable[object]:
-    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, _SINGLE) or not isinstance(value, Iterable):
         return (value,)
     # A set's order differs between processes, and equal customers must have equal tuples.
     return sorted(value, key=str) if isinstance(value, Set) else value
@@ -185,8 +193,12 @@ def _text_or_none(field: str, value: object) -> str | None:
         return _day_or_none(value)
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Enum):
+        return _text_or_none(field, value.value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _text_or_none(field, bytes(value).decode(errors="ignore"))
     if (digits := id_from_number(value)) is None:
-        raise InvalidConversionError(field, f"must be text, got {type(value).__name__}")
+        note_weakness(UNUSABLE[field])  # e.g. a form that was posted as JSON has {"email": true}
     return digits
 
 
@@ -273,10 +285,11 @@ def is_email(text: str) -> bool:
 class Customer(Weakenable):
     """The identifiers of one customer, as entered: destinations normalise and hash them.
 
-    Every field but the last three takes one value or several. Blank values and NaN, e.g. of empty
-    form fields and gaps in a data frame, are ignored. So is text that cannot be sent, or has more
-    than 4,096 characters: no text raises, whatever a visitor enters. The `repr` shows which fields
-    are set, never their values.
+    Every field but the last three takes one value or several, of which the first 1,000 count. Blank
+    values and NaN, e.g. of empty form fields and gaps in a data frame, are ignored. Nothing raises,
+    whatever a visitor enters or posts: text that cannot be sent or has more than 4,096 characters
+    is left out, and so are values that are neither text nor whole numbers nor dates; `weakened`
+    names their kinds. The `repr` shows which fields are set, never their values.
 
     Attributes:
         email: e-mail addresses. Invisible characters (zero-width, direction and byte order marks,
@@ -297,10 +310,6 @@ class Customer(Weakenable):
         fbc: Meta's click cookie ``_fbc``. A newer click in `Conversion.page_url` beats it.
         fbp: Meta's browser cookie ``_fbp``.
         fbclid: the click id of Meta's ``fbclid`` query parameter; used where `fbc` is missing.
-
-    Raises:
-        InvalidConversionError: a value of the first eleven is neither text nor a whole number, nor
-            a date where one is expected; the message names the field.
     """
 
     email: tuple[str, ...] = attrs.field(default=(), converter=_email)
@@ -334,7 +343,6 @@ class Customer(Weakenable):
 
         Raises:
             InvalidArgumentError: see `visitor_from_request`.
-            InvalidConversionError: a field has a wrong value.
         """
         from anytrack_async.models.request import customer_with
         from anytrack_async.models.request_objects import visitor_from_request

@@ -27,6 +27,14 @@ def fast_init(cls: type[_T]) -> type[_T]:
     return cls
 
 
+def mutable_twin(cls: type[_T]) -> type[_T]:
+    """Return the mutable twin of *cls*, a frozen attrs class with slots.
+
+    An instance of it becomes one of *cls* by an assignment of its ``__class__``.
+    """
+    return _TWINS[cls]
+
+
 def _do_nothing(_: object) -> None:
     pass
 

@@ -6,12 +6,15 @@ import re
 import secrets
 import time
 from decimal import Decimal
+from enum import Enum
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import MAX_TEXT, is_missing, text
+from anytrack_async.models.mappings import is_flag
+from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_missing
+from anytrack_async.models.validators import MAX_TEXT, text
 
 if TYPE_CHECKING:
     from anytrack_async.models.conversion import Conversion
@@ -20,6 +23,7 @@ Identifier: TypeAlias = str | int | Decimal | UUID
 """An id as callers have it; text once in a model."""
 
 _ID_LIMIT = 10**40  # Python refuses to write integers of more than 4,300 digits; no id has 40
+MAYBE_DECIMALS = (".0", "00")  # how "1003.0" and "1003.00" end
 _EXACT_FLOAT_LIMIT = 2**53  # a larger float may be another integer than its column had
 
 
@@ -32,7 +36,8 @@ def is_plain(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
         type(value) is str
         and value != ""
         and value.isprintable()
-        and value.strip() == value
+        and value[0] not in BLANKS
+        and value[-1] not in BLANKS
         and len(value) <= max_length
     )
 
@@ -43,9 +48,10 @@ def is_plain_id(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
         type(value) is str
         and value != ""
         and value.isprintable()
-        and value.strip() == value
+        and value[0] not in BLANKS
+        and value[-1] not in BLANKS
         and len(value) <= max_length
-        and value[-2:] != ".0"
+        and value[-2:] not in MAYBE_DECIMALS
     )
 
 
@@ -69,10 +75,11 @@ def id_text(field: str, value: object, max_length: int = 255) -> str:
     if is_plain(value, max_length):
         return value
     value = text(field, _number_as_text(field, value), max_length)
-    if value != value.strip():
-        raise InvalidConversionError(field, "must not start or end with whitespace")
+    if value != value.strip(BLANK):
+        problem = "must not start or end with whitespace or invisible characters"
+        raise InvalidConversionError(field, problem)
     if not value.isprintable():
-        problem = "must be printable: no line breaks, tabs or control characters"
+        problem = "must be printable: no line breaks, tabs, control or invisible characters"
         raise InvalidConversionError(field, problem)
     return value
 
@@ -91,19 +98,32 @@ def table_id(field: str, value: object, max_length: int = 255) -> str:
         InvalidConversionError: it is not an id.
     """
     if isinstance(value, str):
-        value = without_decimal_zero(value.strip())
+        value = without_decimal_zero(value.strip(BLANK))
     return id_text(field, value, max_length)
 
 
 def _number_as_text(field: str, value: object) -> object:
     if isinstance(value, str):
         return value
+    if isinstance(value, Enum):
+        return _number_as_text(field, value.value)
     if (digits := id_from_number(value)) is not None:
         return digits
-    if isinstance(value, float | Decimal):
-        problem = "must be text or a whole number; floats from 2^53 on are not exact"
+    if problem := _problem_of_id(value):
         raise InvalidConversionError(field, problem)
     return value  # for `text` to refuse
+
+
+def _problem_of_id(value: object) -> str | None:
+    if is_missing(value):
+        return "must not be empty"
+    if isinstance(value, Integral):
+        return None if is_flag(value) else "has too many digits"
+    if isinstance(value, float | Decimal):
+        return "must be text or a whole number; floats from 2^53 on are not exact"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "must be text, got bytes: decode them first, e.g. with value.decode()"
+    return None
 
 
 def id_from_number(value: object) -> str | None:
@@ -138,12 +158,14 @@ def _whole_real_or_none(value: Real) -> int | None:
     return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
 
 
-_DECIMAL_ZERO = re.compile(r"[0-9]+\.0", re.ASCII)
+_DECIMAL_ZERO = re.compile(r"([0-9]+)\.00?", re.ASCII)
 
 
 def without_decimal_zero(value: str) -> str:
-    """Return the digits of "94035.0", as spreadsheets write 94035; other text as it is."""
-    return value[:-2] if value[-2:] == ".0" and _DECIMAL_ZERO.fullmatch(value) else value
+    """Return the digits of "94035.0" or "94035.00", as spreadsheets write 94035; or *value*."""
+    if value[-2:] in MAYBE_DECIMALS and (match := _DECIMAL_ZERO.fullmatch(value)):
+        return match[1]
+    return value
 
 
 # The ids of a conversion, as attrs converters. attrs takes the type of an argument from a named
@@ -151,17 +173,28 @@ def without_decimal_zero(value: str) -> str:
 
 
 def to_order_id(value: Identifier | None) -> str | None:
-    """Return the field ``order_id``; see `optional_id`."""
-    if value is None or is_plain_id(value, 200):
-        return value
-    return optional_id("order_id", value, 200)
+    """Return the field ``order_id``; see `optional_id` and `NO_IDS`."""
+    if value is None:
+        return None
+    if not is_plain_id(value, 200):
+        value = optional_id("order_id", value, 200)
+    return value if value not in NO_IDS else _without_id("order ids")
 
 
 def to_event_id(value: Identifier | None) -> str | None:
-    """Return the argument ``event_id``, or None if it is missing; see `id_text`."""
-    if value is None or is_plain(value, 400):
-        return value
-    return None if is_missing(value) else id_text("event_id", value, 400)
+    """Return the argument ``event_id``, or None if it is missing; see `id_text` and `NO_IDS`."""
+    if value is None:
+        return None
+    if not is_plain(value, 400):
+        value = None if is_missing(value) else id_text("event_id", value, 400)
+    return value if value not in NO_IDS else _without_id("event ids")
+
+
+def _without_id(kind: str) -> str | None:
+    from anytrack_async.models.visitor import note_weakness  # it imports this module
+
+    note_weakness(f"unusable {kind}")
+    return None
 
 
 def to_event_name(value: Identifier | None) -> str | None:

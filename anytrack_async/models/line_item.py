@@ -7,15 +7,16 @@ from decimal import Decimal
 import attrs
 
 from anytrack_async.models.identifiers import Identifier, optional_text, table_id
-from anytrack_async.models.validators import Amount, amount, is_missing, whole_number
+from anytrack_async.models.missing import is_missing_number
+from anytrack_async.models.validators import Amount, amount, whole_number
 
 
 def _price(value: Amount | None) -> Decimal | None:
-    return None if value is None or is_missing(value) else amount("price", value)
+    return None if value is None or is_missing_number(value) else amount("price", value)
 
 
 def _quantity(value: Amount | None) -> int:
-    if type(value) is not int and is_missing(value):
+    if type(value) is not int and is_missing_number(value):
         return 1
     return whole_number("quantity", value, lowest=1, limit=2**31)
 

@@ -1,6 +1,6 @@
 """Checks of mappings with the caller's own keys, which are copied, checked and made plain.
 
-They are the fields ``sub_ids`` and ``custom_data``, and the like. *field* and *path* are the names
+They are the field ``custom_data``, and the like. *field* and *path* are the names
 that an error starts with, as in `validators`.
 
 Speed: the usual values of the usual types are tried first; three custom values take 0.6 µs.
@@ -18,62 +18,15 @@ from typing import Any
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import (
-    INTEGER_LIMIT,
-    MAX_TEXT,
-    digits,
-    encodable,
-    is_missing,
-    unicode_text,
-)
+from anytrack_async.models.missing import is_missing
+from anytrack_async.models.validators import INTEGER_LIMIT, without_surrogates
 
 _MAX_DEPTH = 64
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
 
 # Not written as unions in the calls, because `int | float` makes a new object each time.
 _JSON_NUMBERS = (int, float, Decimal)
-_TEXT_NUMBERS = (*_JSON_NUMBERS, UUID)
 _KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
-
-
-# Texts
-
-
-def text_map(field: str, value: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return a copy of *value* with text keys and text values; missing ones are left out.
-
-    The texts may be parameters of a link: halves of surrogate pairs are left out, never an error.
-
-    Raises:
-        InvalidConversionError: a key is not text, or a value neither text nor a number.
-    """
-    texts = {}
-    for key, item in _mapping(field, value).items():
-        if type(item) is str and item.isascii():
-            item_text = "" if item.isspace() else item
-        else:
-            item_text = "" if is_missing(item) else _as_text(join_path(field, key), item)
-        if item_text:
-            texts[_encodable(key) if isinstance(key, str) else _key(field, key)] = item_text
-    return texts
-
-
-def _encodable(value: str) -> str:
-    if value.isascii() or encodable(value):
-        return str.__str__(value)
-    return value.encode(errors="ignore").decode()
-
-
-def _as_text(path: str, item: object) -> str:
-    if isinstance(item, str):
-        return _encodable(item)
-    if isinstance(item, float | Decimal):
-        _json_number(path, item)
-    if isinstance(item, _TEXT_NUMBERS):
-        return str(item).lower() if isinstance(item, bool) else digits(path, item)
-    if (native := _native(item)) is not item:
-        return _as_text(path, native)
-    raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
 
 
 def _native(value: object) -> object:
@@ -117,16 +70,21 @@ def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a deep copy of *value* that JSON can hold.
 
     Decimals and numpy's numbers become numbers, times and dates ISO text, UUIDs text, tuples lists,
-    NaN and NaT None.
+    NaN and NaT None. Texts lose halves of surrogate pairs, which a visitor can post.
 
     Raises:
         InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
             levels; the message has the path.
     """
-    return _json_object(field, _mapping(field, value), 1)
+    return _json_object(field, mapping(field, value), 1)
 
 
-def _mapping(field: str, value: Any) -> Mapping[Any, Any]:
+def mapping(field: str, value: Any) -> Mapping[Any, Any]:
+    """Return *value*, empty if it is missing.
+
+    Raises:
+        InvalidConversionError: it is not a mapping.
+    """
     if type(value) is dict:  # first: checking against an abstract class takes long
         return value
     if value is None or is_missing(value):
@@ -158,7 +116,7 @@ def _is_plain_json(item: object) -> bool:
 def _key(path: str, key: object) -> str:
     if not isinstance(key, str):
         raise InvalidConversionError(path, "must have text keys only")
-    return unicode_text(path, key)
+    return without_surrogates(key)
 
 
 def join_path(path: str, key: object) -> str:
@@ -191,7 +149,7 @@ def _json_scalar(path: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return unicode_text(path, value)
+        return without_surrogates(value)
     if isinstance(value, _JSON_NUMBERS):
         return _json_number(path, value)
     if isinstance(value, datetime):
@@ -229,21 +187,7 @@ def _from_decimal(path: str, value: Decimal) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
-# Fields of a conversion, as attrs converters
-
-
-def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
-    """Return the field ``sub_ids``, without texts of more than 4,096 characters; see `text_map`."""
-    if type(value) is dict and not value:
-        return {}
-    texts = text_map("sub_ids", value)
-    if max(map(len, texts.values()), default=0) <= MAX_TEXT:
-        return texts
-    from anytrack_async.models.visitor import note_weakness  # it imports this module
-
-    # A visitor may have written them into a link. Half of an id would be another id.
-    note_weakness("over-long sub ids")
-    return {key: text for key, text in texts.items() if len(text) <= MAX_TEXT}
+# A field of a conversion, as an attrs converter
 
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:

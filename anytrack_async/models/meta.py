@@ -11,6 +11,7 @@ Source: Meta: Conversions API, parameters.
 # them from text would take most of the import.
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import cache, partial
 from types import NoneType
 from typing import (
@@ -26,6 +27,7 @@ from typing import (
 )
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.identifiers import id_from_number, without_decimal_zero
 from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta_types import (
     ActionSource,
@@ -56,7 +58,7 @@ from anytrack_async.models.meta_types import (
     VisitorText,
     VisitorUrl,
 )
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import BLANK, is_missing
 
 _Rule: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's path and value; returns the value to keep, or None for "not given".
@@ -69,9 +71,16 @@ Raises:
 
 
 def _one_of(allowed: tuple[object, ...], path: str, value: object) -> object:
+    """Return the one of *allowed* that *value* is: ``" Website"`` is "website", ``1000.0`` 1000."""
     # The type counts: True equals 1, and a list cannot be looked up in some containers.
     if type(value) is not type(allowed[0]) or value not in allowed:
-        raise InvalidConversionError(path, f"must be one of {', '.join(map(str, allowed))}")
+        value = value.value if isinstance(value, Enum) else value
+        text = value if isinstance(value, str) else id_from_number(value)
+        word = None if text is None else without_decimal_zero(text.strip(BLANK).lower())
+        by_text = {str(choice): choice for choice in allowed}
+        if word not in by_text:
+            raise InvalidConversionError(path, f"must be one of {', '.join(by_text)}")
+        return by_text[word]
     return value
 
 

@@ -9,15 +9,17 @@ Source: Meta: Conversions API, parameters.
 # No `from __future__ import annotations`: rules are read from annotations, and compiling these from
 # text would take most of the import.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.identifiers import Identifier, id_from_number, id_text
 from anytrack_async.models.mappings import json_map
+from anytrack_async.models.missing import is_missing, is_missing_number
 from anytrack_async.models.validators import Amount, number, text, unicode_text, utc, whole_number
 from anytrack_async.models.visitor import visitor_id, visitor_text, visitor_url
 
@@ -60,16 +62,10 @@ def _visitor_url(_: str, value: Any) -> str | None:
     return visitor_url(value)
 
 
-def _flag(path: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidConversionError(path, f"must be True or False, got {type(value).__name__}")
-    return value
-
-
 _FLAG_WORDS = {"0": False, "1": True, "false": False, "true": True}
 
 
-def _app_flag(path: str, value: object) -> bool:
+def _flag(path: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     # 1.0, Decimal(1) and numpy's true are written differently, but equal 1.
@@ -95,20 +91,42 @@ def _time(path: str, value: Any) -> datetime:
 
 
 def _texts(path: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise InvalidConversionError(path, f"must be a list, got {type(value).__name__}")
-    return tuple(_list_entry(f"{path}[{index}]", entry) for index, entry in enumerate(value))
+    """Return *value*, one or several, as a tuple of texts, without missing ones."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        value = (value,)
+    entries = sorted(value, key=str) if isinstance(value, Set) else value
+    return tuple(
+        _list_entry(f"{path}[{index}]", entry)
+        for index, entry in enumerate(entries)
+        if not is_missing(entry)
+    )
 
 
 def _list_entry(path: str, value: object) -> str:
+    if isinstance(value, Enum):
+        value = value.value
     entry = value if isinstance(value, str) else id_from_number(value)
     if not isinstance(entry, str):
         raise InvalidConversionError(path, f"must be text, got {type(value).__name__}")
     return unicode_text(path, entry)
 
 
+def _number(path: str, value: Any, **limits: Decimal) -> Decimal | None:
+    return None if is_missing_number(value) else number(path, value, **limits)
+
+
+def _count(path: str, value: Any) -> int | None:
+    return None if is_missing_number(value) else whole_number(path, value)
+
+
 def _device_info(path: str, value: object) -> tuple[str, ...]:
-    values = _texts(path, value)
+    if not isinstance(value, list | tuple):
+        raise InvalidConversionError(path, f"must be a list, got {type(value).__name__}")
+    # The position counts, so a missing value stays as an empty one.
+    values = tuple(
+        "" if is_missing(entry) else _list_entry(f"{path}[{index}]", entry)
+        for index, entry in enumerate(value)
+    )
     if len(values) != 16:
         raise InvalidConversionError(path, "must have 16 values; use '' for an unknown one")
     if values[0] not in ("a2", "i2"):
@@ -153,29 +171,29 @@ VisitorText: TypeAlias = Annotated[str, _visitor_text]
 VisitorUrl: TypeAlias = Annotated[str, _visitor_url]
 """A URL; cut to 4,096 characters, between two parameters."""
 
-Flag: TypeAlias = Annotated[bool, _flag]
-"""True or False."""
+Flag: TypeAlias = Annotated[bool | Literal[0, 1], _flag]
+"""True, False, 0 or 1; kept and sent as `bool`."""
 
-AppFlag: TypeAlias = Annotated[bool | Literal[0, 1], _app_flag]
+AppFlag: TypeAlias = Annotated[bool | Literal[0, 1], _flag]
 """True, False, 0 or 1; kept as `bool`, sent as 0 or 1."""
 
-Count: TypeAlias = Annotated[int, whole_number]
+Count: TypeAlias = Annotated[int, _count]
 """An integer of at least 0."""
 
-Number: TypeAlias = Annotated[Amount, number]
+Number: TypeAlias = Annotated[Amount, _number]
 """A number, which may be negative; kept as `Decimal`."""
 
-Price: TypeAlias = Annotated[Amount, partial(number, lowest=_ZERO)]
+Price: TypeAlias = Annotated[Amount, partial(_number, lowest=_ZERO)]
 """A number of at least 0, major units; kept as `Decimal`."""
 
-Share: TypeAlias = Annotated[Amount, partial(number, lowest=_ZERO, highest=Decimal(1))]
+Share: TypeAlias = Annotated[Amount, partial(_number, lowest=_ZERO, highest=Decimal(1))]
 """A number from 0 to 1; kept as `Decimal`."""
 
 Time: TypeAlias = Annotated[datetime | str, _time]
 """A time with a time zone, or its ISO 8601 text; kept as `datetime` in UTC."""
 
 Texts: TypeAlias = Annotated[Sequence[str | int], _texts]
-"""A list or tuple of texts or integers; kept as a tuple of texts."""
+"""One or several texts or integers; kept as a tuple of texts."""
 
 DeviceInfo: TypeAlias = Annotated[Sequence[str | int], _device_info]
 """Sixteen values in Meta's order."""

@@ -26,7 +26,7 @@ from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.consent import Consent, to_consent
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 
 _Model = TypeVar("_Model")
 

@@ -11,6 +11,7 @@ as long.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.missing import BLANK, BLANKS, is_blank, is_missing
 
 Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
@@ -34,24 +36,6 @@ _MAX_AMOUNT_BYTES = 512  # about 900 digits, each of which would be stored with 
 
 # Not written as unions in the calls, because `int | float` makes a new object each time.
 _NUMBERS = (int, float, str, Real)
-_MAYBE_NAN = (float, Real, datetime)
-_NUMPY_TIMES = ("datetime64", "timedelta64")
-
-
-# Values that are not given
-
-
-def is_missing(value: object) -> bool:
-    """Return whether *value* means "not given": None, blank text, NaN, or NaT and NA of pandas."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return not value or value.isspace()
-    if isinstance(value, Decimal):
-        return value.is_nan()  # comparing a signalling NaN would raise
-    if not isinstance(value, _MAYBE_NAN) and type(value).__name__ not in _NUMPY_TIMES:
-        return type(value).__name__ == "NAType"
-    return bool(value != value)
 
 
 # Numbers
@@ -94,7 +78,8 @@ def number(
 def _decimal(field: str, value: object) -> Decimal:
     try:
         if type(value) is str:
-            return Decimal(value)
+            # Python would take "49_90" for 4990.
+            return Decimal(value) if "_" not in value else _decimal_of_text(field, value)
         if isinstance(value, Decimal):
             return value if type(value) is Decimal else Decimal(value)
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
@@ -102,10 +87,16 @@ def _decimal(field: str, value: object) -> Decimal:
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
         return Decimal(value if isinstance(value, int) else digits(field, value))
     except InvalidOperation:
-        problem = (
-            _COMMA if "," in str(value) else "must be a number such as '1299.90', got other text"
-        )
-        raise InvalidConversionError(field, problem) from None
+        return _decimal_of_text(field, str(value))
+
+
+def _decimal_of_text(field: str, value: str) -> Decimal:
+    """Return the number in *value* without the invisible marks that copying adds at its ends."""
+    text = value.strip(BLANK)
+    if text != value.strip():
+        return _decimal(field, text)
+    problem = _NOT_A_NUMBER if text else "must be a number, got blank text"
+    raise InvalidConversionError(field, _COMMA if _COMMAS.search(text) else problem)
 
 
 def digits(path: str, value: object) -> str:
@@ -124,7 +115,14 @@ def digits(path: str, value: object) -> str:
 _COMMA = (
     "must be a number without a comma, because '1,299' is 1299 to one reader and 1.299 to another: "
     'parse the text first, with Decimal(text.replace(",", "")) if the comma separates thousands, '
-    'or with Decimal(text.replace(".", "").replace(",", ".")) if it is a decimal comma'
+    'or with Decimal(text.replace(".", "").replace(",", ".")) if it is a decimal comma; '
+    "remove currency signs, spaces and other characters before"
+)
+# Also those of Arabic, Chinese and Japanese.
+_COMMAS = re.compile("[,\u060c\u066b\u066c\u3001\uff0c\uff64]")
+_NOT_A_NUMBER = (
+    "must be a number such as '1299.90', got other text: remove currency signs, spaces, "
+    "apostrophes and underscores before"
 )
 
 
@@ -169,7 +167,7 @@ def currency_code(value: str | None) -> str:
         InvalidConversionError: it is not three ASCII letters.
     """
     if isinstance(value, str):
-        code = value.strip()
+        code = value.strip(BLANK) if value[:1] in BLANKS or value[-1:] in BLANKS else value
         if len(code) == 3 and code.isascii() and code.isalpha():
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     if value is None or is_missing(value):
@@ -216,7 +214,7 @@ def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
     """
     if not isinstance(value, str):
         raise InvalidConversionError(field, f"must be text, got {type(value).__name__}")
-    if not value or value.isspace():
+    if is_blank(value):
         raise InvalidConversionError(field, "must not be empty")
     if len(value) > max_length:
         raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
@@ -234,6 +232,13 @@ def unicode_text(field: str, value: str) -> str:
             field, "contains an unpaired surrogate, which UTF-8 cannot encode"
         )
     return str.__str__(value)  # str(member) of an enum would be its name
+
+
+def without_surrogates(value: str) -> str:
+    """Return *value* as a plain `str`, without halves of surrogate pairs."""
+    if value.isascii() or encodable(value):
+        return str.__str__(value)
+    return value.encode(errors="ignore").decode()
 
 
 def encodable(value: str) -> bool:

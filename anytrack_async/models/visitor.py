@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
@@ -32,7 +33,8 @@ from anytrack_async.models.identifiers import (
     without_decimal_zero,
 )
 from anytrack_async.models.mappings import is_flag
-from anytrack_async.models.validators import MAX_TEXT, is_missing
+from anytrack_async.models.missing import BLANK, is_missing
+from anytrack_async.models.validators import MAX_TEXT
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 """An IP address as callers have it: also a header that lists several."""
@@ -102,7 +104,7 @@ def visitor_text(value: str | None) -> str | None:
     """Return the text of a header, such as a user agent, cut to 4,096 characters."""
     if value is None or (type(value) is str and _is_plain_header(value)):
         return value
-    text = _cleaned(value)
+    text = cleaned(value)
     if text is None:
         _note_unless_missing(value, "unusable texts")
         return None
@@ -128,7 +130,7 @@ def visitor_url(value: str | None) -> str | None:
     """
     if value is None or is_plain(value):
         return value
-    text = _cleaned(value)
+    text = cleaned(value)
     if text is None:
         _note_unless_missing(value, "unusable URLs")
         return None
@@ -146,7 +148,7 @@ def visitor_name(value: Identifier | None) -> str | None:
     """
     if value is None or is_plain(value):
         return value
-    text = _cleaned(value)
+    text = cleaned(value)
     if text is None or len(text) > MAX_TEXT:
         _note_unless_missing(value, "unusable names of sources")
         return None
@@ -169,7 +171,7 @@ def visitor_id(
     if text is None:
         _note_unless_missing(value, kind)
         return None
-    text = without_decimal_zero(text.strip())
+    text = without_decimal_zero(text.strip(BLANK))
     if len(text) > max_length or _UNSAFE.search(text):
         _note_unless_missing(text, kind)
         return None
@@ -183,9 +185,10 @@ def to_click_id(value: Identifier | None) -> str | None:
     return visitor_id(value, 1024, "unusable click ids")
 
 
-def _cleaned(value: object) -> str | None:
+def cleaned(value: object) -> str | None:
+    """Return the text of *value* without control characters and blanks around it; or None."""
     text = _as_text(value)
-    return None if text is None else _UNSAFE.sub("", text).strip()
+    return None if text is None else _UNSAFE.sub("", text).strip(BLANK)
 
 
 def _as_text(value: object) -> str | None:
@@ -193,6 +196,8 @@ def _as_text(value: object) -> str | None:
         return None if value is None else str.__str__(value)
     if isinstance(value, bytes | bytearray | memoryview):  # a header as ASGI has it
         return bytes(value).decode(errors="ignore")
+    if isinstance(value, Enum):
+        return _as_text(value.value)
     if (digits := id_from_number(value)) is not None:
         return digits
     if isinstance(value, float) or is_flag(value) or type(value).__str__ is object.__str__:
@@ -231,7 +236,7 @@ _CERTAINLY_PUBLIC = re.compile(
 ).fullmatch
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
 # Between addresses; invisible characters come with copied text.
-_SEPARATORS = re.compile(r"[\s,;|\x00\ufeff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_SEPARATORS = re.compile(f"[{re.escape(BLANK)},;|]+")
 _MAX_ADDRESSES = 64  # no visitor is behind more proxies, and each address takes some microseconds
 _MAX_ADDRESS_LENGTH = 100
 
@@ -259,7 +264,7 @@ def to_ip_address(value: Address | None) -> str | None:
         texts = [*_candidates(value)]
         if any(map(parsed_address, texts)):
             note_weakness("private IP addresses")
-        elif texts:
+        elif texts or not (isinstance(value, str | Sequence) or is_missing(value)):
             note_weakness("unusable IP addresses")
     return address
 
@@ -312,6 +317,8 @@ def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
     text = _MARKERS.sub("", text.strip("\"'()<>"))
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
+    elif text[:1] == "[" or text[-1:] == "]":  # of a list that was written as text
+        text = text.strip("[]\"'")
     elif text.count(":") == 1:  # an IPv4 address and its port
         text = text.partition(":")[0]
     try:

@@ -163,23 +163,17 @@ def check_append_bytes(size: int, encoded: int, count: int) -> None:
 
 def text_size(conversion: Conversion) -> int:
     """Return how many characters the fields of *conversion* have that may be of any size."""
-    texts: tuple[str, ...] = (conversion.user_agent or "", conversion.page_url or "")
+    size = len(conversion.user_agent or "") + len(conversion.page_url or "")
     if (customer := conversion.customer) is not None:
-        # Adding up tuples, most of them empty, takes half as long as a chain.
-        texts += customer.email + customer.phone + customer.first_name + customer.last_name
+        # Joining the tuples and then their texts, instead of adding up lengths, halves the time.
+        texts = customer.email + customer.phone + customer.first_name + customer.last_name
         texts += customer.gender + customer.birth_date + customer.city + customer.state
         texts += customer.postal_code + customer.country + customer.external_id
-    size = sum(map(len, texts))
-    maps: Sequence[Mapping[str, object] | None] = (
-        conversion.custom_data,
-        conversion.sub_ids,
-        conversion.meta,
-        conversion.clicks,
-    )
-    for values in maps:
-        if values:
+        size += len("".join(texts))
+    custom_data, sub_ids, items = conversion.custom_data, conversion.sub_ids, conversion.items
+    if custom_data or sub_ids or items or conversion.meta or conversion.clicks:
+        for values in (custom_data, sub_ids, conversion.meta or {}, conversion.clicks):
             size += sum(map(len, values)) + sum(map(len, map(str, values.values())))
-    if items := conversion.items:
         size += 10 * len(items)
         size += sum(map(len, filter(None, chain(*map(_TEXTS_OF_ITEM, items)))))
     return size

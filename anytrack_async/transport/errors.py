@@ -1,4 +1,4 @@
-"""Errors for unsuccessful responses, with messages that are safe to log. Without I/O."""
+"""Errors for unsuccessful responses, and for requests without one; safe to log. Without I/O."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import attrs
+import httpx
 import orjson
 
 from anytrack_async.errors import (
@@ -15,11 +16,14 @@ from anytrack_async.errors import (
     NotFoundError,
     RateLimitedError,
     RejectedError,
+    ResponseLimitError,
     ServerError,
     ServiceError,
+    TransportError,
 )
-from anytrack_async.transport.message import Response
-from anytrack_async.transport.secrets import MASK
+from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.message import LimitExceeded, Request, Response, TotalTimeout
+from anytrack_async.transport.secrets import MASK, Secrets
 
 _ERROR_CLASSES: Mapping[int, type[ServiceError]] = {
     401: CredentialsError,
@@ -174,3 +178,59 @@ def _texts(value: Any) -> Iterator[str]:
         for name, item in value.items():
             if name not in _PUBLIC:
                 yield from _texts(item)
+
+
+# Without a response
+
+QUOTING_ERRORS = (httpx.LocalProtocolError, httpx.ProxyError)
+"""Errors with text that may contain a secret: a header that is not valid HTTP, or the response of a
+proxy that refused its credentials."""
+
+
+_LIMITS = {
+    "max_body": "the response is larger than {:,} bytes",
+    "max_reply": "the response is larger than {:,} bytes",
+    "max_head": "the response has more than {:,} bytes of headers or of chunk sizes and trailers",
+    "max_headers": "the response has more than {:,} headers",
+    "max_informational": "the response comes after more than {:,} informational ones",
+}
+"""What a response was that exceeded a limit, by its setting."""
+
+
+def transport_error(
+    exc: Exception, request: Request, http: HttpSettings, secrets: Secrets
+) -> TransportError:
+    """Return the error of a request that has no response, without secrets."""
+    message, service = secrets.mask(_describe(exc, request, http)), request.service
+    if isinstance(exc, LimitExceeded):
+        return ResponseLimitError(message, service=service, setting=exc.setting)
+    return TransportError(message, service=service)
+
+
+def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
+    # Host and port are safe to show and help to find the wrong setting: a base URL never contains
+    # user and password.
+    host = httpx.URL(request.url).netloc.decode("ascii")
+    timeout = http.timeout
+    match exc:
+        case LimitExceeded():
+            return _LIMITS[exc.setting].format(exc.limit) + (
+                " and was cut off; if the service may send so much, set "
+                f"HttpSettings(limits=ResponseLimits({exc.setting}=…))"
+            )
+        case httpx.LocalProtocolError():
+            return "the request is not valid HTTP, e.g. a header contains a forbidden character"
+        case httpx.ProxyError():
+            return f"the proxy refused to connect to {host}: check its URL, user and password"
+        case httpx.PoolTimeout():
+            return f"no free connection within {timeout:g} s: increase HttpSettings.connections"
+        case httpx.ConnectTimeout():
+            return f"no connection to {host} within {timeout:g} s"
+        case TotalTimeout():
+            return f"no complete response within {http.exchange_seconds:g} s"
+        case httpx.TimeoutException():
+            return f"no response within {timeout:g} s"
+        case httpx.ConnectError():
+            return f"connection to {host} failed: {safe_text(str(exc))}"
+        case _:
+            return f"the connection broke off ({type(exc).__name__})"

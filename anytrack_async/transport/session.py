@@ -15,21 +15,17 @@ from anytrack_async._version import __version__
 from anytrack_async.errors import (
     ClosedError,
     ConfigurationError,
-    ResponseLimitError,
-    TransportError,
     WrongEventLoopError,
 )
 from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.telemetry.http import ACTIVE, HttpTelemetry
-from anytrack_async.transport.errors import safe_text, service_error
+from anytrack_async.transport.errors import QUOTING_ERRORS, service_error, transport_error
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import (
     Engine,
-    LimitExceeded,
     Request,
     Response,
-    TotalTimeout,
     Transport,
     read_json,
 )
@@ -223,8 +219,8 @@ class Session:
         try:
             response = await engine.exchange(request)
         except (httpx.RequestError, OSError) as exc:
-            error = _transport_error(exc, request, self._http, self._secrets)
-            if not isinstance(exc, _QUOTING_ERRORS) and not self._secrets.quoted_by(exc):
+            error = transport_error(exc, request, self._http, self._secrets)
+            if not isinstance(exc, QUOTING_ERRORS) and not self._secrets.quoted_by(exc):
                 raise error from exc
         else:
             if not response.success:
@@ -348,58 +344,3 @@ def _quote_segment(text: str) -> str:
         # Clients and servers decode `%2E%2E` before they resolve dots.
         raise ValueError(f"a path segment must not be {text!r}")
     return quote(text, safe="")
-
-
-# Errors
-
-_QUOTING_ERRORS = (httpx.LocalProtocolError, httpx.ProxyError)
-"""Errors with text that may contain a secret: a header that is not valid HTTP, or the response of a
-proxy that refused its credentials."""
-
-
-_LIMITS = {
-    "max_body": "the response is larger than {:,} bytes",
-    "max_reply": "the response is larger than {:,} bytes",
-    "max_head": "the response has more than {:,} bytes of headers or of chunk sizes and trailers",
-    "max_headers": "the response has more than {:,} headers",
-    "max_informational": "the response comes after more than {:,} informational ones",
-}
-"""What a response was that exceeded a limit, by its setting."""
-
-
-def _transport_error(
-    exc: Exception, request: Request, http: HttpSettings, secrets: Secrets
-) -> TransportError:
-    message, service = secrets.mask(_describe(exc, request, http)), request.service
-    if isinstance(exc, LimitExceeded):
-        return ResponseLimitError(message, service=service, setting=exc.setting)
-    return TransportError(message, service=service)
-
-
-def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
-    # Host and port are safe to show and help to find the wrong setting: a base URL never contains
-    # user and password.
-    host = httpx.URL(request.url).netloc.decode("ascii")
-    timeout = http.timeout
-    match exc:
-        case LimitExceeded():
-            return _LIMITS[exc.setting].format(exc.limit) + (
-                " and was cut off; if the service may send so much, set "
-                f"HttpSettings(limits=ResponseLimits({exc.setting}=…))"
-            )
-        case httpx.LocalProtocolError():
-            return "the request is not valid HTTP, e.g. a header contains a forbidden character"
-        case httpx.ProxyError():
-            return f"the proxy refused to connect to {host}: check its URL, user and password"
-        case httpx.PoolTimeout():
-            return f"no free connection within {timeout:g} s: increase HttpSettings.connections"
-        case httpx.ConnectTimeout():
-            return f"no connection to {host} within {timeout:g} s"
-        case TotalTimeout():
-            return f"no complete response within {http.exchange_seconds:g} s"
-        case httpx.TimeoutException():
-            return f"no response within {timeout:g} s"
-        case httpx.ConnectError():
-            return f"connection to {host} failed: {safe_text(str(exc))}"
-        case _:
-            return f"the connection broke off ({type(exc).__name__})"

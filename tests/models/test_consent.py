@@ -27,7 +27,7 @@ def test_banners_have_many_words_for_an_answer(value: Any, state: ConsentState):
     assert {consent.ad_storage, consent.ad_user_data, consent.ad_personalization} == {state}
 
 
-@pytest.mark.parametrize("value", ["maybe", 1, 0.5, [], object()])
+@pytest.mark.parametrize("value", ["maybe", 2, -1, 0.5, [], object()])
 def test_another_answer_is_refused(value: Any):
     with pytest.raises(InvalidConversionError, match=r"consent\.ad_user_data must be granted"):
         Consent(ad_user_data=value)

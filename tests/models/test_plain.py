@@ -90,7 +90,6 @@ def test_only_a_sale_needs_an_amount(gap):
             sale(customer={"mail": "x"}),
             "customer.mail is not a field of Customer; did you mean 'email'?",
         ),
-        (sale(customer={"email": 5.5}), "customer.email must be text, got float"),
         (sale(customer="x"), "customer must be an object"),
         (sale(items={"id": "x"}), "items must be a list"),
         (sale(items=["x"]), "items must be an object"),

@@ -24,9 +24,10 @@ from anytrack_async.errors import (
     TransportError,
 )
 from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.transport.errors import _LIMITS
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import LimitExceeded, TotalTimeout, Transport
-from anytrack_async.transport.session import _LIMITS, Session
+from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -289,8 +289,10 @@ async def _link(portal: Portal, batch: DealBatch, links: Mapping[str, Link], ste
 
 
 def _divide(
-    inputs: Mapping[str, dict[str, Any]], unfinished: Container[str]
+    inputs: Mapping[str, dict[str, Any]], unfinished: Collection[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    if not unfinished:
+        return [], list(inputs.values())
     return (
         [item for key, item in inputs.items() if key in unfinished],
         [item for key, item in inputs.items() if key not in unfinished],

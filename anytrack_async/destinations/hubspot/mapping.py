@@ -65,7 +65,7 @@ def to_deal(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any]
         "anytrack_source": conversion.source,
         "anytrack_campaign_id": conversion.campaign_id,
         "anytrack_click_id": conversion.click_id,
-        "anytrack_conversion_type": conversion_type.value,
+        "anytrack_conversion_type": conversion_type,
         "anytrack_ad_id": conversion.ad_id,
         "anytrack_order_id": conversion.order_id,
     }
@@ -117,8 +117,7 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
 
     Source: HubSpot, CRM API, contacts, "Create or update a batch of contacts by unique property".
     """
-    customer = conversion.customer
-    if customer is None or not settings.contacts:
+    if not settings.contacts or (customer := conversion.customer) is None:
         return None
     email = first_email(customer.email)
     if email is None:
@@ -270,6 +269,8 @@ def format_decimal(number: Decimal) -> str:
 
 def format_time(moment: datetime) -> str:
     """Return *moment*, aware UTC, as ``YYYY-MM-DDThh:mm:ss.sssZ``."""
+    if type(moment) is datetime:  # orjson takes half the time, but no subclasses
+        return f"{orjson.dumps(moment)[1:20].decode()}.{moment.microsecond // 1000:03}Z"
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 

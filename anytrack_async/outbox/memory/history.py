@@ -7,7 +7,7 @@ accepting one costs nothing more. An attempt is one record for all conversions o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -79,11 +79,10 @@ class MemoryHistory:
         offset = self._date() - self._clock()
         entries = self._log.stored_slice(self._counted + 1, last)
         self._counted, start = last, 0
-        for _, times in groupby(entries.accepted_at, lambda time: int(time + offset) // HOUR):
-            dates = list(times)
-            conversions = entries.conversions[start : start + len(dates)]
-            self.counts.add_accepted(conversions, dates[0] + offset)
-            start += len(dates)
+        for hour, count in _hours(entries.accepted_at, offset):
+            conversions = entries.conversions[start : start + count]
+            self.counts.add_accepted(conversions, hour)
+            start += count
 
     def settle(self, claim: Claim, failed: Sequence[FailedEntry], now: float) -> None:
         """Record the outcomes of a claim that is settled *now*, on the outbox's clock."""
@@ -264,3 +263,18 @@ def _failed(failure: FailedEntry, destination: str, now: float, date: float) -> 
         http_status=failure.http_status,
         due=None if failure.due is None else failure.due - now + date,
     )
+
+
+def _hours(times: Sequence[float], offset: float) -> Iterator[tuple[float, int]]:
+    """Yield dates of different hours, unix seconds, and how many of *times* in a row are in each.
+
+    Args:
+        times: times on the outbox's clock.
+        offset: what to add for the date.
+    """
+    if times and int(min(times) + offset) // HOUR == int(max(times) + offset) // HOUR:
+        yield times[0] + offset, len(times)
+        return
+    for _, group in groupby(times, lambda time: int(time + offset) // HOUR):
+        dates = list(group)
+        yield dates[0] + offset, len(dates)

@@ -7,7 +7,7 @@ other work together, most of it in the garbage collector, which visits objects b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from itertools import compress, repeat
 from operator import attrgetter, neg
 from typing import NamedTuple
@@ -366,8 +366,9 @@ class MemoryLog:
         """Forget the ids of conversions dropped at or before *moment*, unix seconds."""
         self._forget(self._remembered.forget_until(moment))
 
-    def _forget(self, event_ids: Iterable[str]) -> None:
+    def _forget(self, event_ids: Collection[str]) -> None:
         for event_id in event_ids:
             del self.positions[event_id]
-            for remote_ids in self.remote_ids.values():
+        for remote_ids in self.remote_ids.values():
+            for event_id in event_ids:
                 remote_ids.pop(event_id, None)

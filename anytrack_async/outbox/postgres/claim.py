@@ -20,6 +20,7 @@ from anytrack_async.codec.storage import (
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry
+from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import storable
 
 DECODED_AT_ONCE = 50
@@ -56,13 +57,14 @@ class PostgresClaim(Claim):
 
 
 class ConversionCache:
-    """Decodes conversions, and keeps the newest *size* by their digest.
+    """Decodes conversions, which *cipher* decrypts, and keeps the newest *size* by their digest.
 
     Not by their position: after a failover to a replica, positions may be given anew.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, cipher: RowCipher) -> None:
         self._size = size
+        self._cipher = cipher
         self._by_digest: OrderedDict[bytes, Conversion] = OrderedDict()
 
     def remember(self, conversions: Sequence[Conversion], digests: Sequence[bytes]) -> None:
@@ -80,10 +82,11 @@ class ConversionCache:
 
         Raises:
             DecodeError: it is not in the cache, and the record cannot be read.
+            MissingKeyError: it is encrypted with a key that the program does not have.
         """
         conversion = self._by_digest.get(digest)
         if conversion is None:
-            conversion = decode(payload, digest)
+            conversion = decode(*self._cipher.open_record(payload, digest))
             if len(payload) <= CACHED_BYTES:
                 self.remember((conversion,), (digest,))
         return conversion
@@ -165,29 +168,11 @@ async def decode_claim(
     # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
     at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(large_bytes, _BYTES_AT_ONCE))
     attempts, lost_leases = ranges.columns_of([seq for seq, *_ in rows])
-    seqs: list[int] = []
-    conversions: list[Conversion] = []
-    tries: list[int] = []
-    accepted_at: list[float] = []
-    unreadable: list[FailedEntry] = []
-    for count, ((seq, at, payload, digest), attempt) in enumerate(
-        zip(rows, attempts, strict=True), 1
-    ):
-        try:
-            conversions.append(cache.decode(payload, digest))
-            seqs.append(seq)
-            tries.append(attempt)
-            accepted_at.append(at + shift)
-        except DecodeError as exc:
-            unreadable.append(FailedEntry(seq=seq, attempts=attempt, error=str(exc)))
-        if count % at_once == 0:
-            await checkpoint()
+    entries, unreadable = await _decode_rows(rows, attempts, shift, cache, at_once)
     return PostgresClaim(
         destination=name,
         lease_id=lease_id,
-        entries=Entries(
-            seqs=seqs, conversions=conversions, attempts=tries, accepted_at=accepted_at
-        ),
+        entries=entries,
         lost_leases=lost_leases,
         large_bytes=large_bytes,
         unreadable=unreadable,
@@ -195,7 +180,43 @@ async def decode_claim(
     )
 
 
-def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], ...]:
+async def _decode_rows(
+    rows: Sequence[Any],
+    attempts: Sequence[int],
+    shift: float,
+    cache: ConversionCache,
+    at_once: int,
+) -> tuple[Entries, list[FailedEntry]]:
+    """Return the readable entries and the unreadable ones; others run after each *at_once*."""
+    seqs: list[int] = []
+    conversions: list[Conversion] = []
+    attempts_of_readable: list[int] = []
+    accepted_at: list[float] = []
+    unreadable: list[FailedEntry] = []
+    for count, ((seq, accepted, payload, digest), attempt) in enumerate(
+        zip(rows, attempts, strict=True), 1
+    ):
+        try:
+            conversions.append(cache.decode(payload, digest))
+            seqs.append(seq)
+            attempts_of_readable.append(attempt)
+            accepted_at.append(accepted + shift)
+        except DecodeError as exc:
+            unreadable.append(FailedEntry(seq=seq, attempts=attempt, error=str(exc)))
+        if count % at_once == 0:
+            await checkpoint()
+    entries = Entries(
+        seqs=seqs,
+        conversions=conversions,
+        attempts=attempts_of_readable,
+        accepted_at=accepted_at,
+    )
+    return entries, unreadable
+
+
+def failure_columns(
+    destination: str, failures: Sequence[FailedEntry], cipher: RowCipher
+) -> tuple[Sequence[object], ...]:
     """Return failures as arrays: positions, attempts, due times, reasons, codes and
     the status of each response.
     """
@@ -203,7 +224,7 @@ def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], 
         [entry.seq for entry in failures],
         [entry.attempts for entry in failures],
         [entry.due for entry in failures],
-        [storable(entry.error) for entry in failures],
+        [cipher.seal_error(entry.seq, destination, entry.error) for entry in failures],
         [None if entry.code is None else storable(entry.code) for entry in failures],
         [entry.http_status for entry in failures],
     )

@@ -166,6 +166,12 @@ class Database:
             )
         return rows
 
+    async def execute_raw(self, sql: str, *args: object) -> str:
+        """Do the same as `fetch_raw`, and return the command tag, such as ``INSERT 0 1``."""
+        async with self._borrowed() as connection:
+            tag: str = await connection.execute(self.statement(sql), *args, timeout=self._timeout)
+        return tag
+
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[asyncpg.Connection[Any]]:
         if self._pool is None:

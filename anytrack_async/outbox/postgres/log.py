@@ -27,7 +27,9 @@ from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.append import (
     APPEND,
+    APPEND_ONE,
     APPEND_OR_GIVE_UP,
+    APPENDED_ONE,
     AppendArguments,
     results,
 )
@@ -35,6 +37,7 @@ from anytrack_async.outbox.postgres.budget import Budget
 from anytrack_async.outbox.postgres.claim import CACHED_BYTES
 from anytrack_async.outbox.postgres.counts import CountWriter, columns
 from anytrack_async.outbox.postgres.database import Database
+from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import FULL, LOCKED, sqlstate
 
 _WRITERS = 2
@@ -42,6 +45,9 @@ _WRITERS = 2
 
 _WAITING_ASIDE = 2
 """Calls that have a connection while they wait for other transactions."""
+
+_STEPS_ASIDE_AFTER = 0.2
+"""Seconds after which a single call is taken to wait for another transaction: others go on."""
 
 _GROUP_SIZE = 4_096
 _GROUP_BYTES = 4 * 2**20
@@ -90,6 +96,7 @@ class Log:
         now: returns the time of a test's clock, or None.
         remember: called with conversions that are new.
         counts: counts them.
+        cipher: encrypts them.
     """
 
     def __init__(
@@ -99,12 +106,14 @@ class Log:
         now: Callable[[], float | None],
         remember: Remember,
         counts: CountWriter,
+        cipher: RowCipher,
     ) -> None:
         self._db = db
         self._capacity = capacity
         self._now = now
         self._remember = remember
         self._counts = counts
+        self._cipher = cipher
         self._budget = Budget(capacity)
         self._calls: deque[_Call] = deque()
         self._writers: set[asyncio.Task[None]] = set()
@@ -129,25 +138,39 @@ class Log:
         recipients = None if destinations is None else tuple(destinations)
         self._calls.append(_Call(future, conversions, recipients))
         if len(self._writers) < _WRITERS:
-            writer = asyncio.create_task(self._write_all(), name="anytrack-append")
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._start_writer()
         result = await future
         if isinstance(result, Exception):
             raise result
         return result
 
+    def _start_writer(self) -> None:
+        writer = asyncio.create_task(self._write_all(), name="anytrack-append")
+        self._writers.add(writer)
+        writer.add_done_callback(self._writers.discard)
+
     async def _write_all(self) -> None:
-        """Write group after group until no call waits."""
-        while self._calls:
+        """Write group after group until no call waits, or this writer has stepped aside."""
+        task = asyncio.current_task()
+        while self._calls and task in self._writers:
             group = await self._next_group()
             if group.calls:
                 await self._write(group)
 
+    def _step_aside(self, writer: asyncio.Task[None] | None) -> None:
+        """Let another writer take the place of one that waits for another transaction."""
+        if writer is not None and writer in self._writers:
+            self._writers.discard(writer)
+            self._aside.add(writer)
+            writer.add_done_callback(self._aside.discard)
+            if self._calls:
+                self._start_writer()
+
     async def _next_group(self) -> _Group:
         """Take waiting calls that have the same recipients, and encode them."""
         recipients = self._calls[0].recipients
-        group = _Group(arguments=AppendArguments(recipients=recipients))
+        cipher = self._cipher.if_encrypting
+        group = _Group(arguments=AppendArguments(recipients=recipients, cipher=cipher))
         while self._calls and self._calls[0].recipients == recipients:
             size = len(group.conversions)
             if size and size + len(self._calls[0].conversions) > _GROUP_SIZE:
@@ -195,7 +218,8 @@ class Log:
     async def _write_apart(self, group: _Group) -> None:
         """Write the calls of a group one by one: not all of them have room, or need not wait."""
         for call in group.calls:
-            arguments = AppendArguments.of(call.conversions, call.recipients)
+            cipher = self._cipher.if_encrypting
+            arguments = AppendArguments.of(call.conversions, call.recipients, cipher)
             single = _Group(calls=[call], conversions=[*call.conversions], arguments=arguments)
             await self._write(single)
 
@@ -216,10 +240,14 @@ class Log:
             await self._count()
         room = self._budget.room(recipients)
         parameters = arguments.parameters(room=room, now=self._now())
+        row: Any
         if statement is APPEND_OR_GIVE_UP and self._counts.is_due:
             row = await self._append_and_count(group, parameters)
         else:
-            row = await self._run(statement, recipients, parameters)
+            is_appended = self._may_append_one(arguments, statement, room) and (
+                await self._append_one(arguments)
+            )
+            row = (1, None) if is_appended else await self._run(statement, recipients, parameters)
             if row[1] is None:
                 self._counts.accepted(group.conversions)
         self._budget.take(recipients, row[0])
@@ -249,7 +277,7 @@ class Log:
         self, statement: str, recipients: Sequence[str] | None, parameters: Sequence[object]
     ) -> Any:
         try:
-            (row,) = await self._db.fetch_raw(statement, *parameters)
+            (row,) = await self._db.fetch_raw(self._cipher.listing(statement), *parameters)
         except AnyTrackError:
             raise
         except Exception as exc:
@@ -259,6 +287,36 @@ class Log:
                 raise self._full_error(recipients, int(getattr(exc, "detail", "") or 1)) from None
             raise self._db.change_error(exc) from None
         return row
+
+    def _may_append_one(self, arguments: AppendArguments, statement: str, room: int | None) -> bool:
+        return (
+            len(arguments) == 1
+            and room != 0
+            and statement is APPEND_OR_GIVE_UP
+            and self._db.has_own_sessions
+            and not self._waiting_aside.locked()
+        )
+
+    async def _append_one(self, arguments: AppendArguments) -> bool:
+        """Append a single conversion if it is new; return whether it is.
+
+        Without a limit of the time of the statement itself, which would slow it down: if it has to
+        wait, others go on all the same.
+        """
+        writer = asyncio.current_task()
+        patience = asyncio.get_running_loop().call_later(
+            _STEPS_ASIDE_AFTER, self._step_aside, writer
+        )
+        async with self._waiting_aside:
+            try:
+                parameters = arguments.single_parameters(now=self._now())
+                return await self._db.execute_raw(APPEND_ONE, *parameters) == APPENDED_ONE
+            except AnyTrackError:
+                raise
+            except Exception as exc:
+                raise self._db.change_error(exc) from None
+            finally:
+                patience.cancel()
 
     def _remember_new(self, group: _Group, appended: Sequence[AppendResult]) -> None:
         # Not if they are large on average: so the cache is bounded by bytes without counting any.

@@ -27,13 +27,17 @@ def rows(outbox, connect):
 @pytest.fixture
 def statements(outbox, monkeypatch):
     """The statements of the outbox, as they are run."""
-    run, ran = outbox._db.fetch_raw, []
+    ran = []
 
-    def fetch_raw(sql, *args):
-        ran.append(sql)
-        return run(sql, *args)
+    def noting(run):
+        def run_and_note(sql, *args):
+            ran.append(sql)
+            return run(sql, *args)
 
-    monkeypatch.setattr(outbox._db, "fetch_raw", fetch_raw)
+        return run_and_note
+
+    for name in ("fetch_raw", "execute_raw"):
+        monkeypatch.setattr(outbox._db, name, noting(getattr(outbox._db, name)))
     return ran
 
 

@@ -107,6 +107,29 @@ async def test_a_repeat_of_an_uncommitted_append_waits_for_it(outbox, connect):
     assert await deliver(outbox, "alpha") == [1, 2]
 
 
+async def test_single_appends_that_wait_for_a_transaction_hold_nobody_up(outbox, connect):
+    writer, watcher = await connect(), await connect()
+    transaction = writer.transaction()
+    await transaction.start()
+    await append_on(writer, outbox.schema, 1, 2, 3, 4)
+    blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    repeats = []
+    for order in (1, 2, 3, 4):
+        repeats.append(asyncio.create_task(outbox.append(sales(order))))
+        while await watcher.fetchval(blocked) < min(order, 2):  # two wait in the database
+            assert not repeats[-1].done()
+
+    async with asyncio.timeout(30):
+        for order in (5, 6, 7):
+            assert list(await outbox.append(sales(order))) == [NEW]
+    assert await deliver(outbox, "alpha") == [5, 6, 7]
+    assert not any(repeat.done() for repeat in repeats)
+    await transaction.commit()
+
+    assert [list(await repeat) for repeat in repeats] == [[REPEAT]] * 4
+    assert await deliver(outbox, "alpha") == [1, 2, 3, 4]
+
+
 async def test_crossed_event_ids_end_in_one_error_and_nothing_is_lost(outbox, connect):
     first, second = await connect(), await connect()
     for writer, order in ((first, 1), (second, 2)):

@@ -1,0 +1,57 @@
+"""``on_full="shed"``: appending conversions for the destinations that have room, without others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from anytrack_async.errors import QueueFullError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import AppendResult, Outbox
+from anytrack_async.outbox.checks import queue_full_error
+
+
+async def append_to_others(
+    outbox: Outbox,
+    conversions: Sequence[Conversion],
+    names: Sequence[str],
+    error: QueueFullError,
+    fill: Callable[[QueueFullError, Collection[str]], None],
+) -> tuple[Sequence[AppendResult], Mapping[str, int]]:
+    """Append *conversions* for the destinations that have room.
+
+    With Meta full, conversions for Meta and HubSpot are appended for HubSpot; if that turns out to
+    be full too, nothing is appended.
+
+    Args:
+        outbox: accepts them.
+        conversions: at least one.
+        names: the destinations they are for.
+        error: the first refusal, which names those that are full.
+        fill: called with each later refusal, and the destinations it is of.
+
+    Returns:
+        The results, and the full destinations with the number of conversions that wait for each.
+
+    Raises:
+        QueueFullError: no destination has room.
+    """
+    full: dict[str, int] = {}
+    full_of_bytes: dict[str, int] = {}
+    others = names
+    while True:
+        full |= error.waiting or dict.fromkeys(others, outbox.capacity)
+        full_of_bytes |= error.waiting_bytes
+        previous, others = others, [name for name in others if name not in full]
+        if not others or len(others) == len(previous):
+            raise queue_full_error(
+                outbox.capacity,
+                full,
+                len(conversions),
+                capacity_bytes=getattr(outbox, "capacity_bytes", 0),  # 0 for no limit
+                waiting_bytes=full_of_bytes,
+            ) from error
+        try:
+            return await outbox.append(conversions, others), full
+        except QueueFullError as exc:
+            error = exc
+            fill(exc, others)

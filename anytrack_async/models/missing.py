@@ -1,0 +1,69 @@
+"""Values that mean "not given": what forms, headers, exports and data frames have where there is
+nothing.
+
+Speed: text is nearly always given, and its first character says so without a call.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from numbers import Real
+from typing import Final
+
+# Spaces, and what looks like nothing but comes along with copied text, exports and databases:
+# control characters, soft hyphens, marks of direction and joining, byte order marks, letters
+# without a shape, tags.
+_RANGES = (
+    *((0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160)),
+    *((0x1680, 0x1680), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F)),
+    *((0x205F, 0x206F), (0x2800, 0x2800), (0x3000, 0x3000), (0x3164, 0x3164), (0xFEFF, 0xFEFF)),
+    *((0xFFA0, 0xFFA0), (0xFFF9, 0xFFFB), (0xE0001, 0xE0001), (0xE0020, 0xE007F)),
+)
+BLANK: Final = "".join(chr(code) for first, last in _RANGES for code in range(first, last + 1))
+"""Characters that cannot be seen, spaces among them: text of these alone is blank."""
+
+BLANKS: Final = frozenset(BLANK)
+
+_NO_NUMBER = frozenset(("nan", "nat", "<na>", "none", "null"))
+NO_IDS: Final = frozenset(
+    (
+        *("nan", "NaN", "NAN", "NaT", "<NA>", "None"),  # of Python, where a column became text
+        *("null", "Null", "NULL", "undefined"),  # of databases and browsers
+        *("#N/A", "N/A"),  # of spreadsheets
+    )
+)
+"""What programs write for an id that is missing. Orders without an id must not all become one order
+that is called "nan"."""
+
+# Not written as a union in the call, because `int | float` makes a new object each time.
+_MAYBE_NAN = (float, Real, datetime)
+_NUMPY_TIMES = ("datetime64", "timedelta64")
+
+
+def is_blank(value: str) -> bool:
+    """Return whether *value* has no character that can be seen."""
+    return not value or (value[0] in BLANKS and not value.strip(BLANK))
+
+
+def is_missing(value: object) -> bool:
+    """Return whether *value* means "not given": None, blank text, NaN, or NaT and NA of pandas."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return not value or (value[0] in BLANKS and not value.strip(BLANK))
+    if isinstance(value, Decimal):
+        return value.is_nan()  # comparing a signalling NaN would raise
+    if not isinstance(value, _MAYBE_NAN) and type(value).__name__ not in _NUMPY_TIMES:
+        return type(value).__name__ == "NAType"
+    return bool(value != value)
+
+
+def is_missing_number(value: object) -> bool:
+    """Return whether *value* is missing, or the text of a missing number: ``"nan"``, ``"<NA>"``.
+
+    A column that was turned into text has these for its gaps.
+    """
+    return is_missing(value) or (
+        isinstance(value, str) and value.strip(BLANK).lower().lstrip("+-") in _NO_NUMBER
+    )
