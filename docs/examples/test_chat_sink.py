@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from own_destination import ChatSink
 
-from anytrack_async.testing.sink_contract import ServiceAnswer, ServiceRequest, SinkContract
+from anytrack_async.testing import ServiceAnswer, ServiceRequest, SinkContract
 
 
 class TestChatSink(SinkContract):

@@ -22,7 +22,7 @@ from anytrack_async import (
     WebhookSink,
 )
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
-from anytrack_async.testing.sink_contract import ServiceAnswer, ServiceRequest, SinkContract
+from anytrack_async.testing import ServiceAnswer, ServiceRequest, SinkContract
 from tests.destinations.answers import accept, graph
 
 

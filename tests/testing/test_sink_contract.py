@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from anytrack_async import Conversion, NeedsOperator, Outcome, SinkLimits, Throttled, Unavailable
-from anytrack_async.testing.sink_contract import ServiceAnswer
+from anytrack_async.testing import ServiceAnswer
 from anytrack_async.testing.stand_in import ServiceStandIn
 
 EXAMPLES = str(Path(__file__).parents[2] / "docs/examples")
