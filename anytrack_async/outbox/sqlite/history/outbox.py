@@ -17,6 +17,7 @@ from anytrack_async.outbox.checks import check_event_ids, check_number
 from anytrack_async.outbox.history import (
     MAX_SCANNED,
     AcceptedCount,
+    ConversionPage,
     OutcomeCount,
     PastAttempt,
     ReleaseReason,
@@ -105,19 +106,39 @@ class SQLiteHistory(SQLiteAccess):
             event_ids += finding.event_ids_of_order(order_id)
         found = await self._run(finding.by_event_ids, event_ids)
         by_seq = {row.seq: self._remembered(row) for row in found}
-        before, scanned = finding.END, 0
-        texts = finding.search_texts(order_id, click_id)
-        while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
-            rows, before = await self._run(finding.search, before, texts)
-            scanned += finding.SEARCHED_PER_STEP
-            for remembered in await self._decoded(rows):
-                conversion = remembered.conversion
-                if conversion is not None and (
-                    (order_id is not None and conversion.order_id == order_id)
-                    or (click_id is not None and conversion.click_id == click_id)
-                ):
-                    by_seq[remembered.seq] = remembered
+        if len(by_seq) < limit:
+            page = await self.search_conversions(
+                order_id=order_id, click_id=click_id, limit=limit, within=MAX_SCANNED
+            )
+            by_seq |= {item.seq: item for item in page.conversions}
         return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
+
+    async def search_conversions(
+        self,
+        *,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        before: int | None = None,
+        limit: int = 20,
+        within: int = 2_000,
+    ) -> ConversionPage:
+        """Search the newest stored conversions for an id; see `SearchesConversions`."""
+        position = finding.END if before is None else check_number("before", before)
+        texts = finding.search_texts(order_id, click_id)
+        conversions: list[RememberedConversion] = []
+        while texts and position and within > 0 and len(conversions) < limit:
+            rows, position = await self._run(finding.search, position, texts)
+            within -= finding.SEARCHED_PER_STEP
+            conversions += [
+                item
+                for item in await self._decoded(rows)
+                if item.conversion is not None
+                and (
+                    (order_id is not None and item.conversion.order_id == order_id)
+                    or (click_id is not None and item.conversion.click_id == click_id)
+                )
+            ]
+        return ConversionPage(conversions=conversions, before=(position or None) if texts else None)
 
     async def recent(
         self, *, before: int | None = None, limit: int = 50
