@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from anyio import to_thread
 
+from anytrack_async.backfilling.addressing import is_from_anytrack
 from anytrack_async.backfilling.blocks import Block
 from anytrack_async.backfilling.files import EmptyFileError
 from anytrack_async.backfilling.guess import Guess, guess_mapping
@@ -21,6 +22,7 @@ from anytrack_async.backfilling.report import Reject, SourceInfo
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources, open_source
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import UnknownFormatError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Outbox
@@ -188,6 +190,8 @@ def _previews(
         age = time.time() - conversion.timestamp.timestamp()
         if settings.too_old == "skip" and max_age is not None and age > max_age:
             problem = f"too old: skipped here; it takes conversions of {max_age / 86_400:.0f} days"
+        if name == ANYTRACK and settings.to is None and is_from_anytrack(conversion):
+            problem = "skipped here: it was exported from AnyTrack, which has it"
         previews[name] = DestinationPreview(
             requests=masked_request(preview.requests, conversion),
             match_keys=preview.match_keys,

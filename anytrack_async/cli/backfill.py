@@ -12,6 +12,7 @@ import anyio
 import typer
 
 from anytrack_async.backfilling.inspection import Inspection, inspect_source
+from anytrack_async.backfilling.query import is_driver_error
 from anytrack_async.backfilling.report import BackfillReport
 from anytrack_async.backfilling.run import backfill as run_backfill
 from anytrack_async.cli.backfill_options import CommandLine, Job, to_job, with_options
@@ -26,6 +27,7 @@ from anytrack_async.cli.backfill_screens import (
 )
 from anytrack_async.cli.outbox import open_outbox
 from anytrack_async.cli.output import (
+    FAILED,
     MISUSED,
     Interrupted,
     stdout_console,
@@ -71,6 +73,11 @@ def backfill(options: CommandLine) -> None:
         report = _run(job, path)
     except UnknownFormatError as exc:
         _propose(job, exc, as_json=options.as_json)
+    except Exception as exc:
+        if not is_driver_error(exc):
+            raise
+        write_error(f"the query failed: {exc}")
+        raise typer.Exit(FAILED) from None
     if options.as_json:
         write_json(report_record(report))
     else:

@@ -161,6 +161,8 @@ def _show_counts(counts: RowCounts) -> None:
         _print(f"  skipped: {count:,} {reason}")
     for name, count in counts.too_old.items():
         _print(f"  too old for {name}, so not sent there: {count:,}", NOTE)
+    for name, count in counts.origin.items():
+        _print(f"  come from {name}, so not sent there: {count:,} (--to {name} sends them)", NOTE)
     if counts.contradictions:
         _print(f"  contradict a conversion accepted before: {counts.contradictions:,}", BAD)
     if counts.refunds:
