@@ -175,18 +175,18 @@ class _OutboxFull(Exception):  # noqa: N818 - the run can be resumed
 def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationStats]) -> _OutboxFull:
     """Return what stopped the run: credentials that an operator has to replace, or a wait."""
     full = {name: destinations[name] for name in error.waiting if name in destinations}
-    held = any(stats.state is LaneState.HELD for stats in full.values())
+    is_held = any(stats.state is LaneState.HELD for stats in full.values())
     states = [
         f"{name} has {stats.waiting:,} conversions waiting ({stats.state or 'no lane'}"
         f"{f': {stats.reason}' if stats.reason else ''})"
         for name, stats in full.items()
     ]
-    advice = "replace its credentials, then" if held else "once it takes conversions again,"
+    advice = "replace its credentials, then" if is_held else "once it takes conversions again,"
     message = (
         f"the outbox is full: {'; '.join(states) or error}. What was accepted is safe: {advice} "
         "go on with the same command and --resume"
     )
-    return _OutboxFull(message, _NEEDS_CREDENTIALS if held else _STOPPED)
+    return _OutboxFull(message, _NEEDS_CREDENTIALS if is_held else _STOPPED)
 
 
 async def _dry_run(
