@@ -144,7 +144,7 @@ class MetricsApp:
         }
         if self._client is not None and not self._client.is_open:
             return _json(503, {"status": "unavailable", "error": "the client is not open"})
-        held = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
+        held_lanes = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
         destinations = sorted(backlog.depths)
         pauses = {
             name: {"since": _iso(pause.since), "by": pause.by, "reason": pause.reason}
@@ -155,7 +155,7 @@ class MetricsApp:
             {
                 "status": "ready",
                 "destinations": destinations,
-                "held": held,
+                "held": held_lanes,
                 "paused": pauses,
                 "lanes": lanes,
             },
