@@ -13,14 +13,13 @@ from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import new_lease_id
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import ServerCost, connect, fill, lines, server, server_cpu
+from benchmarks.postgres import NAMES, ServerCost, connect, fill, lines, server, server_cpu
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 29
 NEEDS = postgres.NEEDS
 
 BATCH = 500
-NAMES = ("anytrack", "meta", "hubspot")
 WORKERS = (1, 2, 4, 8)
 
 _JOBS = """CREATE TABLE job (destination text NOT NULL, id bigint NOT NULL, due float8 NOT NULL

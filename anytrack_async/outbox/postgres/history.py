@@ -29,6 +29,7 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
@@ -84,15 +85,7 @@ class PostgresHistory(PostgresReports):
         past_attempts = [self._attempt(row) for row in rows]
         if not past_attempts:
             return past_attempts
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in past_attempts if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                past_attempts.append(delivered)
-        return sorted(past_attempts, key=lambda attempt: attempt.at)
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
