@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,7 +15,7 @@ import typer
 from anytrack_async.cli.output import FAILED, stdout_console, write_error, write_json
 from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
 from anytrack_async.client.locations import SCHEMA_VARIABLE, OutboxLocation
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ConfigurationError, MissingKeyError
 from anytrack_async.outbox.base import Outbox
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def migrate(
 
 
 async def _migrate(location: OutboxLocation) -> None:
-    async with _opened(location, migrating=True):
-        pass
+    with suppress(MissingKeyError):  # who may create schemas need not have the keys
+        async with _opened(location, migrating=True):
+            pass
 
 
 def copy(
@@ -111,8 +112,7 @@ async def open_at(
     location: OutboxLocation, destinations: Sequence[str] = ()
 ) -> AsyncIterator[Outbox]:
     """Open the outbox at *location* for *destinations*, without lanes."""
-    keys = None if location.is_database else keys_from_env()
-    outbox = make_outbox(location, keys, os.environ)
+    outbox = make_outbox(location, keys_from_env(), os.environ)
     await outbox.open(destinations)
     try:
         yield outbox
@@ -130,7 +130,9 @@ async def verify_database(location: OutboxLocation) -> Verification:
 async def _opened(location: OutboxLocation, *, migrating: bool) -> AsyncIterator[PostgresOutbox]:
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 
-    outbox = PostgresOutbox(location.address, schema=_schema(), migrate=migrating)
+    outbox = PostgresOutbox(
+        location.address, schema=_schema(), migrate=migrating, keys=keys_from_env()
+    )
     await outbox.open([])
     try:
         yield outbox
@@ -146,7 +148,7 @@ def _database(value: str | None) -> OutboxLocation:
     """Return the location of an outbox in a database.
 
     Raises:
-        ConfigurationError: it is none, or keys are set, which a database does not use.
+        ConfigurationError: it is none, or a key is not valid.
     """
     value = value or os.environ.get(OUTBOX_VARIABLE)
     if not value or not (location := OutboxLocation(value)).is_database:

@@ -1,4 +1,4 @@
-"""`anytrack outbox new-key`, `keys` and `rekey`: the keys that encrypt the outbox file.
+"""`anytrack outbox new-key`, `keys` and `rekey`: the keys that encrypt the outbox.
 
 A key is replaced in three steps: add the new one behind the old one in ANYTRACK_OUTBOX_KEYS of
 every program, so that all can read it; put it first, so that they encrypt with it; and, after
@@ -7,19 +7,24 @@ every program, so that all can read it; put it first, so that they encrypt with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, cast
 
 import anyio
 import typer
 from rich.text import Text
 
-from anytrack_async.cli.outbox import open_file, outbox_location
+from anytrack_async.cli.outbox import open_file, open_outbox, outbox_location
 from anytrack_async.cli.output import GOOD, NOTE, make_table, stdout_console, write_json
 from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.client.config import KEYS_VARIABLE, keys_from_env
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.codec import encryption
+
+if TYPE_CHECKING:
+    from anytrack_async.outbox.postgres.outbox import PostgresOutbox
+    from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 
 def new_key() -> None:
@@ -59,8 +64,19 @@ def _remark(key_id: str, rows: int, first: str | None) -> Text:
     return Text("no row needs it; remove it unless a program still has it first", GOOD)
 
 
+@asynccontextmanager
+async def _open(location: OutboxLocation) -> AsyncIterator[SQLiteOutbox | PostgresOutbox]:
+    """Open an outbox that may have keys."""
+    if not location.is_database:
+        async with open_file(location) as file:
+            yield file
+        return
+    async with open_outbox(location) as database:
+        yield cast("PostgresOutbox", database)
+
+
 async def _usage(location: OutboxLocation) -> Mapping[str, int]:
-    async with open_file(location) as outbox:
+    async with _open(location) as outbox:
         return await outbox.key_usage()
 
 
@@ -81,5 +97,5 @@ def rekey(outbox: OutboxOption = None) -> None:
 
 
 async def _rekey(location: OutboxLocation) -> tuple[int, Mapping[str, int]]:
-    async with open_file(location) as outbox:
+    async with _open(location) as outbox:
         return await outbox.rekey(), await outbox.key_usage()

@@ -93,11 +93,11 @@ class OutboxLocation(os.PathLike[str]):
         """Return the outbox, not open.
 
         Args:
-            keys: encrypt a file.
+            keys: encrypt a file or a database.
             environ: has the schema of a database, and the address to listen at; None for none.
 
         Raises:
-            ConfigurationError: a file cannot be there, keys are given for a database, or the extra
+            ConfigurationError: a file cannot be there, or the extra
                 ``[postgres]`` is not installed.
         """
         if self.address == MEMORY:
@@ -110,17 +110,13 @@ class OutboxLocation(os.PathLike[str]):
         return SQLiteOutbox(self.address, keys=keys)
 
     def _database(self, keys: KeyRing | None, environ: Mapping[str, str]) -> Outbox:
-        if keys is not None:
-            raise ConfigurationError(
-                "keys encrypt outbox files only: unset ANYTRACK_OUTBOX_KEYS for an outbox in "
-                "PostgreSQL, and encrypt its disk"
-            )
         from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 
         return PostgresOutbox(
             self.address,
             schema=environ.get(SCHEMA_VARIABLE) or "anytrack",
             listen_dsn=environ.get(LISTEN_VARIABLE) or None,
+            keys=keys,
         )
 
     def check_exists(self) -> OutboxLocation:

@@ -13,6 +13,7 @@ import pytest
 from anytrack_async import ConfigurationError, Conversion, Customer, PostgresOutbox, metrics_app
 from anytrack_async.client.config import make_outbox
 from anytrack_async.client.locations import OutboxLocation
+from anytrack_async.codec.encryption import KeyRing
 from tests.backfilling.tables import shopify_row, write_csv
 
 NAMES = ("anytrack", "meta", "hubspot")
@@ -89,11 +90,29 @@ def test_metrics_are_read_from_a_database(database, postgres_schema):
     assert 'destination="meta"' in anyio.run(read)
 
 
-def test_only_files_can_be_vacuumed_and_have_keys(run, database, monkeypatch):
+def test_only_files_can_be_vacuumed(run, database):
     assert run("outbox", "vacuum").code == 2
-    assert "is no file" in run("outbox", "keys").err
-    monkeypatch.setenv("ANYTRACK_OUTBOX_KEYS", run("outbox", "new-key").out.strip())
-    assert "keys encrypt outbox files only" in run("stats").err.replace("\n", " ")
+
+
+def test_a_database_is_encrypted_and_rekeyed(run, database, postgres_schema, monkeypatch):
+    async def append() -> None:
+        outbox = make_outbox(database, KeyRing(old), {"ANYTRACK_OUTBOX_SCHEMA": postgres_schema})
+        await outbox.open(NAMES)
+        await outbox.append([Conversion.lead(order_id=str(number)) for number in range(3)])
+        await outbox.aclose()
+
+    old, new = (run("outbox", "new-key").out.strip() for _ in range(2))
+    anyio.run(append)
+    missing = run("stats").err.replace("\n", " ")
+    monkeypatch.setenv("ANYTRACK_OUTBOX_KEYS", f"{new},{old}")
+    counted = json.loads(run("outbox", "keys", "--json").out)["keys"]
+    rekeyed = run("outbox", "rekey").out
+    monkeypatch.setenv("ANYTRACK_OUTBOX_KEYS", new)
+
+    assert f"the key {old[:8]}" in missing
+    assert counted == {new[:8]: 0, old[:8]: 3, "": 0}
+    assert rekeyed == f"3 rows encrypted with the key {new[:8]}\n"
+    assert "the outbox is intact" in run("outbox", "verify").out
 
 
 def test_only_databases_are_migrated(run, outbox_path):

@@ -54,7 +54,7 @@ _OWN = {
     SCHEMA_VARIABLE: "the schema of an outbox in PostgreSQL; default: `anytrack`",
     LISTEN_VARIABLE: "address of the PostgreSQL server itself, if the outbox's is that of a pooler "
     "in transaction mode, such as PgBouncer",
-    KEYS_VARIABLE: "keys that encrypt an outbox file, separated by commas: the first encrypts, all "
+    KEYS_VARIABLE: "keys that encrypt the outbox, separated by commas: the first encrypts, all "
     "decrypt; see [encryption](../operations/encryption.md)",
     SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see "
     "[webhooks](../webhooks.md)",

@@ -24,6 +24,7 @@ from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import USUAL_BYTES, check_append_bytes
+from anytrack_async.outbox.postgres.encryption import RowCipher
 
 APPEND = """SELECT added, first_summaries FROM anytrack.append_v1(
     $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[], $7::bigint,
@@ -85,6 +86,7 @@ class AppendArguments:
         large: bytes of memory of each that has a record of more than 2 KiB, and 0 for the others;
             empty if all are small.
         size: the bytes of all records.
+        cipher: encrypts the records; None for no encryption.
     """
 
     recipients: tuple[str, ...] | None
@@ -94,12 +96,18 @@ class AppendArguments:
     digests: list[bytes] = attrs.field(factory=list)
     large: list[int] = attrs.field(factory=list)
     size: int = 0
+    cipher: RowCipher | None = attrs.field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.event_ids)
 
     @classmethod
-    def of(cls, conversions: Sequence[Conversion], destinations: Sequence[str] | None) -> Self:
+    def of(
+        cls,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None,
+        cipher: RowCipher | None = None,
+    ) -> Self:
         """Return the arguments for *conversions*, addressed to *destinations*; None for all.
 
         Raises:
@@ -107,17 +115,22 @@ class AppendArguments:
                 more than `MAX_APPEND_BYTES`.
             TypeError: JSON cannot hold one, because its ``custom_data`` was changed.
         """
-        arguments = cls(recipients=None if destinations is None else tuple(destinations))
+        recipients = None if destinations is None else tuple(destinations)
+        arguments = cls(recipients=recipients, cipher=cipher)
         for _ in arguments.add_in_steps(conversions):
             pass
         return arguments
 
     @classmethod
     async def of_many(
-        cls, conversions: Sequence[Conversion], destinations: Sequence[str] | None
+        cls,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None,
+        cipher: RowCipher | None = None,
     ) -> Self:
         """Do the same as `of`; other tasks may run in between."""
-        arguments = cls(recipients=None if destinations is None else tuple(destinations))
+        recipients = None if destinations is None else tuple(destinations)
+        arguments = cls(recipients=recipients, cipher=cipher)
         for _ in arguments.add_in_steps(conversions):
             await checkpoint()
         return arguments
@@ -135,12 +148,15 @@ class AppendArguments:
             summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
             self.event_ids.append(conversion.event_id)
             self.summaries.append(summary)
-            self.payloads.append(payload)
-            self.digests.append(digest)
             size = len(payload)
-            self.size += size
             if size > USUAL_BYTES or self.large:
                 self._add_size(payload)
+            if self.cipher is not None:
+                payload, digest = self.cipher.seal_record(payload, digest)
+                size = len(payload)
+            self.payloads.append(payload)
+            self.digests.append(digest)
+            self.size += size
             if count % ENCODED_AT_ONCE == 0 or self.size - since > _BYTES_AT_ONCE:
                 since = self.size
                 check_append_bytes(self.size - start, count, len(conversions))

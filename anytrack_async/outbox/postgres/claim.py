@@ -20,6 +20,7 @@ from anytrack_async.codec.storage import (
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry
+from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import storable
 
 DECODED_AT_ONCE = 50
@@ -56,13 +57,14 @@ class PostgresClaim(Claim):
 
 
 class ConversionCache:
-    """Decodes conversions, and keeps the newest *size* by their digest.
+    """Decodes conversions, which *cipher* decrypts, and keeps the newest *size* by their digest.
 
     Not by their position: after a failover to a replica, positions may be given anew.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, cipher: RowCipher) -> None:
         self._size = size
+        self._cipher = cipher
         self._by_digest: OrderedDict[bytes, Conversion] = OrderedDict()
 
     def remember(self, conversions: Sequence[Conversion], digests: Sequence[bytes]) -> None:
@@ -80,10 +82,11 @@ class ConversionCache:
 
         Raises:
             DecodeError: it is not in the cache, and the record cannot be read.
+            MissingKeyError: it is encrypted with a key that the program does not have.
         """
         conversion = self._by_digest.get(digest)
         if conversion is None:
-            conversion = decode(payload, digest)
+            conversion = decode(*self._cipher.open_record(payload, digest))
             if len(payload) <= CACHED_BYTES:
                 self.remember((conversion,), (digest,))
         return conversion
@@ -195,7 +198,9 @@ async def decode_claim(
     )
 
 
-def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], ...]:
+def failure_columns(
+    destination: str, failures: Sequence[FailedEntry], cipher: RowCipher
+) -> tuple[Sequence[object], ...]:
     """Return failures as arrays: positions, attempts, due times, reasons, codes and
     the status of each response.
     """
@@ -203,7 +208,7 @@ def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], 
         [entry.seq for entry in failures],
         [entry.attempts for entry in failures],
         [entry.due for entry in failures],
-        [storable(entry.error) for entry in failures],
+        [cipher.seal_error(entry.seq, destination, entry.error) for entry in failures],
         [None if entry.code is None else storable(entry.code) for entry in failures],
         [entry.http_status for entry in failures],
     )

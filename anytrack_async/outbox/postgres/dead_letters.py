@@ -111,7 +111,8 @@ class PostgresDeadLetters(PostgresStore):
         ends: list[int] = []
         for name in names:
             rows = await self._db.fetch(queries.DEAD, name, after, count)
-            reasons += [_Reason(seq, name, *rest) for seq, *rest in rows]
+            await self._know_keys(row["error"] for row in rows)
+            reasons += [self._reason(row["seq"], name, row) for row in rows]
             if len(rows) == count:
                 ends.append(rows[-1][0] if rows else after)
         # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends
@@ -138,7 +139,9 @@ class PostgresDeadLetters(PostgresStore):
         """Return the keys of dead letters of *event_ids*, and all of the last position."""
         now, shift = await self._now_and_shift()
         ids = [event_id for event_id in event_ids if "\0" not in event_id]
-        reasons = map(_Reason._make, await self._db.fetch(queries.DEAD_OF, ids))
+        rows = await self._db.fetch(queries.DEAD_OF, ids)
+        await self._know_keys(row["error"] for row in rows)
+        reasons = [self._reason(row["seq"], row["destination"], row) for row in rows]
         keys = sorted(
             (reason.seq, reason.destination)
             for reason in reasons
@@ -148,6 +151,10 @@ class PostgresDeadLetters(PostgresStore):
         )
         last = keys[:limit][-1:]
         return [key for key in keys if last and key[0] <= last[0][0]]
+
+    def _reason(self, seq: int, name: str, row: Any) -> _Reason:
+        error = self._cipher.open_error(seq, name, row["error"])
+        return _Reason(seq, name, error, row["code"], row["at"])
 
     async def _now_and_shift(self) -> tuple[float, float]:
         """Return the time on the outbox's clock, and by how much the caller's is ahead of it."""
@@ -160,6 +167,8 @@ class PostgresDeadLetters(PostgresStore):
             return [], False
         seqs, names = [seq for seq, _ in keys], [name for _, name in keys]
         rows = await self._db.fetch(queries.LETTERS, seqs, names, _PAGE_BYTES)
+        await self._know_keys(row["payload"] for row in rows)
+        await self._know_keys(row["error"] for row in rows)
         _, shift = await self._now_and_shift()
         letters: list[DeadLetter] = []
         for count, row in enumerate(rows, 1):
@@ -179,7 +188,7 @@ class PostgresDeadLetters(PostgresStore):
             destination=row["destination"],
             conversion=self._cache.decode(row["payload"], row["digest"]),
             attempts=row["attempts"],
-            error=row["error"],
+            error=self._cipher.open_error(row["seq"], row["destination"], row["error"]),
             code=row["code"],
             died_at=row["at"] + shift,
         )
@@ -240,8 +249,9 @@ class PostgresDeadLetters(PostgresStore):
         """Replace a stored conversion and replay it where it is dead; see `Outbox.correct`."""
         payload, digest = encode(conversion)
         size = memory_bytes(payload) if len(payload) > USUAL_BYTES else 0
-        names = await self._db.value(
-            queries.CORRECT,
+        payload, digest = self._cipher.seal_record(payload, digest)
+        (row,) = await self._db.fetch(
+            self._cipher.listing(queries.CORRECT),
             conversion.event_id,
             summary(conversion),
             payload,
@@ -249,4 +259,4 @@ class PostgresDeadLetters(PostgresStore):
             size,
             self._fixed_now(),
         )
-        return list(names)
+        return list(row[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import decode, encode, memory_bytes
+from anytrack_async.codec.storage import UNDECIPHERABLE, decode, encode, memory_bytes
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
@@ -57,6 +57,7 @@ class PostgresErasing(PostgresStore):
             rows = await self._db.fetch(queries.STORED, *parameters)
             if not rows:
                 return
+            await self._know_keys(row["payload"] for row in rows)
             for row in rows:
                 yield tuple(row)
             after = rows[-1][0]
@@ -66,19 +67,23 @@ class PostgresErasing(PostgresStore):
         self,
         erase: Callable[[Conversion], Conversion | None],
         record_id: int,
-        payload: bytes,
+        stored: bytes,
         digest: bytes,
     ) -> tuple[float, ErasedConversion] | None:
         """Replace a record if it is the person's; return its position and what was erased."""
-        while _CUSTOMER in payload:
-            conversion = decode(payload, digest)
+        while True:
+            payload, own_digest = self._cipher.open_record(stored, digest)
+            if _CUSTOMER not in payload and payload != UNDECIPHERABLE:
+                return None
+            conversion = decode(payload, own_digest)
             replacement = erase(conversion)
             if replacement is None:
                 return None
             new_payload, new_digest = encode(replacement)
             size = memory_bytes(new_payload) if len(new_payload) > USUAL_BYTES else 0
+            sealed = self._cipher.seal_record(new_payload, new_digest)
             rows = await self._db.fetch(
-                queries.ERASE, record_id, digest, new_payload, new_digest, size
+                self._cipher.listing(queries.ERASE), record_id, digest, *sealed, size
             )
             if rows:
                 return _erased(conversion, rows[0])
@@ -86,8 +91,8 @@ class PostgresErasing(PostgresStore):
             again = await self._db.fetch(queries.STORED_AT, record_id)
             if not again:
                 return None
-            payload, digest = again[0]
-        return None
+            stored, digest = again[0]
+            await self._know_keys([stored])
 
     async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
         """Return event id → what was accepted under it; see `KeepsSummaries`."""
@@ -102,7 +107,7 @@ class PostgresErasing(PostgresStore):
         problems = [row[0] for row in await self._db.fetch(queries.VERIFY)]
         async for record_id, payload, digest in self._stored():
             try:
-                decode(payload, digest)
+                decode(*self._cipher.open_record(payload, digest))
             except DecodeError as exc:
                 problems.append(f"record {record_id} cannot be read: {exc}")
         discarded = {row[0]: row[1] for row in await self._db.fetch(queries.DISCARDED)}

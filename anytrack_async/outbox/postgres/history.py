@@ -13,7 +13,7 @@ from typing import Any
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DecodeError
+from anytrack_async.errors import DecodeError, MissingKeyError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox import counting
@@ -79,7 +79,9 @@ class PostgresHistory(PostgresReports):
         (event_id,) = check_event_ids([event_id])
         if "\0" in event_id:
             return []
-        kept = [_attempt(row) for row in await self._db.fetch(queries.ATTEMPTS, event_id)]
+        rows = await self._db.fetch(queries.ATTEMPTS, event_id)
+        await self._know_keys(row["error"] for row in rows)
+        kept = [self._attempt(row) for row in rows]
         if not kept:
             return kept
         # A batch that was released and then delivered has no row for the delivery.
@@ -108,7 +110,7 @@ class PostgresHistory(PostgresReports):
         """Release the whole *claim*, and keep why; see `KeepsHistory`."""
         ranges = _failed_ranges(claim, reason.sent)
         (row,) = await self._db.fetch_once(
-            queries.RELEASE_FAILED,
+            self._cipher.listing(queries.RELEASE_FAILED),
             claim.destination,
             claim.lease_id,
             due,
@@ -118,7 +120,10 @@ class PostgresHistory(PostgresReports):
             [first for first, _, _ in ranges],
             [last for _, last, _ in ranges],
             [attempts + counts_as_attempt for _, _, attempts in ranges],
-            [storable(reason.error)] * len(ranges),
+            [
+                self._cipher.seal_error(last, claim.destination, reason.error)
+                for _, last, _ in ranges
+            ],
             None if reason.code is None else storable(reason.code),
             reason.http_status,
         )
@@ -145,8 +150,10 @@ class PostgresHistory(PostgresReports):
         found = {item.seq: item for item in await self._remembered(event_ids)}
         texts, before, scanned = search_texts(order_id, click_id), END, 0
         while texts and before and scanned < MAX_SCANNED and len(found) < limit:
+            # The server cannot search what is encrypted.
+            searched = None if self._cipher.listed or self._cipher.key_id else texts
             rows = await self._db.fetch(
-                queries.SEARCH, before, SEARCHED_PER_STEP, _BYTES_PER_STEP, texts
+                queries.SEARCH, before, SEARCHED_PER_STEP, _BYTES_PER_STEP, searched
             )
             scanned += SEARCHED_PER_STEP
             *candidates, (before, _, _) = rows
@@ -161,8 +168,9 @@ class PostgresHistory(PostgresReports):
 
     async def _decoded(self, candidates: Sequence[Any]) -> list[Conversion]:
         conversions: list[Conversion] = []
+        await self._know_keys(row["payload"] for row in candidates)
         for count, (_, payload, digest) in enumerate(candidates, 1):
-            if (conversion := _decode(payload, digest)) is not None:
+            if (conversion := self._conversion(payload, digest)) is not None:
                 conversions.append(conversion)
             if count % DECODED_AT_ONCE == 0:
                 await checkpoint()
@@ -173,7 +181,7 @@ class PostgresHistory(PostgresReports):
         if not ids:
             return []
         await self._db.fetch(queries.SEQUENCE)
-        return [_remembered(row) for row in await self._db.fetch(queries.REMEMBERED, ids)]
+        return await self._with_conversions(await self._db.fetch(queries.REMEMBERED, ids))
 
     async def recent(
         self, *, before: int | None = None, limit: int = 50
@@ -181,13 +189,51 @@ class PostgresHistory(PostgresReports):
         """Return remembered conversions, the newest first; see `KeepsHistory`."""
         before = END if before is None else check_number("before", before)
         limit = check_number("limit", limit)
+        return await self._with_conversions(
+            await self._db.fetch(queries.NEWEST, before, limit, _BYTES_PER_STEP)
+        )
+
+    async def _with_conversions(self, rows: Sequence[Any]) -> list[RememberedConversion]:
         items: list[RememberedConversion] = []
-        rows = await self._db.fetch(queries.NEWEST, before, limit, _BYTES_PER_STEP)
+        await self._know_keys(row["payload"] or b"" for row in rows)
         for count, row in enumerate(rows, 1):
-            items.append(_remembered(row))
+            items.append(self._remembered_from(row))
             if count % DECODED_AT_ONCE == 0:
                 await checkpoint()
         return items
+
+    def _attempt(self, row: Any) -> PastAttempt:
+        error = LEASE_LOST_ERROR
+        if row["code"] != LEASE_LOST_CODE:
+            error = self._cipher.open_error(row["last"], row["destination"], row["error"])
+        return PastAttempt(
+            destination=row["destination"],
+            at=row["at"],
+            number=row["number"],
+            status=Status(row["status"]),
+            code=row["code"],
+            error=error,
+            http_status=row["http_status"],
+            due=row["due"],
+        )
+
+    def _remembered_from(self, row: Any) -> RememberedConversion:
+        recipients, payload = row["recipients"], row["payload"]
+        return RememberedConversion(
+            seq=row["seq"],
+            event_id=row["event_id"],
+            summary=row["summary"],
+            destinations=None if recipients is None else tuple(recipients),
+            accepted_at=row["at"],
+            conversion=None if payload is None else self._conversion(payload, row["digest"]),
+        )
+
+    def _conversion(self, payload: bytes, digest: bytes) -> Conversion | None:
+        """Return a conversion; None if its record is damaged, or its key is not known."""
+        try:
+            return decode(*self._cipher.open_record(payload, digest))
+        except (DecodeError, MissingKeyError):
+            return None
 
 
 def _failed_ranges(claim: Claim, sent: int | None) -> Sequence[tuple[int, int, int]]:
@@ -201,36 +247,3 @@ def _failed_ranges(claim: Claim, sent: int | None) -> Sequence[tuple[int, int, i
     return [
         (seq, seq, attempts) for seq, attempts in zip(entries.seqs, entries.attempts, strict=True)
     ]
-
-
-def _attempt(row: Any) -> PastAttempt:
-    return PastAttempt(
-        destination=row["destination"],
-        at=row["at"],
-        number=row["number"],
-        status=Status(row["status"]),
-        code=row["code"],
-        error=LEASE_LOST_ERROR if row["code"] == LEASE_LOST_CODE else row["error"],
-        http_status=row["http_status"],
-        due=row["due"],
-    )
-
-
-def _remembered(row: Any) -> RememberedConversion:
-    recipients = row["recipients"]
-    return RememberedConversion(
-        seq=row["seq"],
-        event_id=row["event_id"],
-        summary=row["summary"],
-        destinations=None if recipients is None else tuple(recipients),
-        accepted_at=row["at"],
-        conversion=None if row["payload"] is None else _decode(row["payload"], row["digest"]),
-    )
-
-
-def _decode(payload: bytes, digest: bytes) -> Conversion | None:
-    """Return a conversion; None if its record is damaged."""
-    try:
-        return decode(payload, digest)
-    except DecodeError:
-        return None

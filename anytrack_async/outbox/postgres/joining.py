@@ -42,7 +42,9 @@ class PostgresJoining(PostgresStore):
         if not conversions:
             return []
         conversions = tuple(conversions)
-        arguments = await AppendArguments.of_many(conversions, destinations)
+        arguments = await AppendArguments.of_many(
+            conversions, destinations, self._cipher.if_encrypting
+        )
         await self._log.check_room(arguments)
         kinds = kinds_of(conversions)
         try:
@@ -71,7 +73,7 @@ class PostgresJoining(PostgresStore):
         It works before the outbox is opened too, if its schema is in the database.
         """
         conversions = tuple(conversions)
-        arguments = AppendArguments.of(conversions, destinations)
+        arguments = AppendArguments.of(conversions, destinations, self._cipher.if_encrypting)
         return self._statement(arguments, kinds_of(conversions), style)
 
     def append_results(
@@ -86,7 +88,7 @@ class PostgresJoining(PostgresStore):
         kinds: Sequence[Sequence[object]],
         style: ParameterStyle,
     ) -> tuple[str, Sequence[object]]:
-        sql = self._db.statement(APPEND_WITHIN)
+        sql = self._db.statement(self._cipher.listing(APPEND_WITHIN))
         if style == "format":
             sql = _PARAMETER.sub("%s", sql)  # $1, $2, … are in order
         # psycopg would make a composite value of a tuple.

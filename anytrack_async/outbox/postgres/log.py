@@ -37,6 +37,7 @@ from anytrack_async.outbox.postgres.budget import Budget
 from anytrack_async.outbox.postgres.claim import CACHED_BYTES
 from anytrack_async.outbox.postgres.counts import CountWriter, columns
 from anytrack_async.outbox.postgres.database import Database
+from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import FULL, LOCKED, sqlstate
 
 _WRITERS = 2
@@ -95,6 +96,7 @@ class Log:
         now: returns the time of a test's clock, or None.
         remember: called with conversions that are new.
         counts: counts them.
+        cipher: encrypts them.
     """
 
     def __init__(
@@ -104,12 +106,14 @@ class Log:
         now: Callable[[], float | None],
         remember: Remember,
         counts: CountWriter,
+        cipher: RowCipher,
     ) -> None:
         self._db = db
         self._capacity = capacity
         self._now = now
         self._remember = remember
         self._counts = counts
+        self._cipher = cipher
         self._budget = Budget(capacity)
         self._calls: deque[_Call] = deque()
         self._writers: set[asyncio.Task[None]] = set()
@@ -165,7 +169,8 @@ class Log:
     async def _next_group(self) -> _Group:
         """Take waiting calls that have the same recipients, and encode them."""
         recipients = self._calls[0].recipients
-        group = _Group(arguments=AppendArguments(recipients=recipients))
+        cipher = self._cipher.if_encrypting
+        group = _Group(arguments=AppendArguments(recipients=recipients, cipher=cipher))
         while self._calls and self._calls[0].recipients == recipients:
             size = len(group.conversions)
             if size and size + len(self._calls[0].conversions) > _GROUP_SIZE:
@@ -213,7 +218,8 @@ class Log:
     async def _write_apart(self, group: _Group) -> None:
         """Write the calls of a group one by one: not all of them have room, or need not wait."""
         for call in group.calls:
-            arguments = AppendArguments.of(call.conversions, call.recipients)
+            cipher = self._cipher.if_encrypting
+            arguments = AppendArguments.of(call.conversions, call.recipients, cipher)
             single = _Group(calls=[call], conversions=[*call.conversions], arguments=arguments)
             await self._write(single)
 
@@ -271,7 +277,7 @@ class Log:
         self, statement: str, recipients: Sequence[str] | None, parameters: Sequence[object]
     ) -> Any:
         try:
-            (row,) = await self._db.fetch_raw(statement, *parameters)
+            (row,) = await self._db.fetch_raw(self._cipher.listing(statement), *parameters)
         except AnyTrackError:
             raise
         except Exception as exc:

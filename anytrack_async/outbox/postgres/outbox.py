@@ -15,6 +15,7 @@ from anytrack_async.codec.remote_ids import (
 )
 from anytrack_async.errors import (
     AnyTrackError,
+    MissingKeyError,
     OutboxError,
     OutcomeUnknownError,
     WrongEventLoopError,
@@ -42,12 +43,15 @@ from anytrack_async.outbox.postgres.erasing import PostgresErasing
 from anytrack_async.outbox.postgres.errors import slow_append_error
 from anytrack_async.outbox.postgres.history import PostgresHistory
 from anytrack_async.outbox.postgres.joining import PostgresJoining
+from anytrack_async.outbox.postgres.keys import PostgresKeys
 from anytrack_async.outbox.postgres.log import Log
 from anytrack_async.outbox.postgres.news import News, listen_address
 from anytrack_async.outbox.postgres.schema import check_schema_name
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from anytrack_async.codec.encryption import KeyRing
 
 _ENDED_WITHIN = 1.0
 """Seconds for which cancelling a task does not cut its claim off."""
@@ -56,7 +60,9 @@ _UNDONE_WITHIN = 5.0
 """Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
 
 
-class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, PostgresErasing):
+class PostgresOutbox(
+    PostgresJoining, PostgresHistory, PostgresDeadLetters, PostgresErasing, PostgresKeys
+):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
     Args:
@@ -75,6 +81,9 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
         migrate: whether `open` creates the schema, or brings it up to date, which needs the right
             to do so.
         clock: returns unix seconds, for tests. Default: the clock of the server.
+        keys: encrypt conversions and reasons of failures, before they leave the process. Event ids,
+            summaries (type, amount, currency), error codes and times are not encrypted, nor are the
+            sources and campaigns by which accepted conversions are counted.
 
     Raises:
         ConfigurationError: asyncpg is not installed, or an argument cannot be used.
@@ -92,6 +101,7 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
         listen_dsn: str | None = None,
         migrate: bool = True,
         clock: Callable[[], float] | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         self._schema = check_schema_name(schema)
         self._capacity = capacity
@@ -108,10 +118,12 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
             timeout=timeout,
             behind_pooler=behind_pooler,
         )
-        super().__init__(db, clock)
+        super().__init__(db, clock, keys)
         address = listen_address(dsn, listen_dsn, behind_pooler=behind_pooler)
         self._news = News(db, address, self._owner_id)
-        self._log = Log(db, capacity, self._fixed_now, self._cache.remember, self._counts)
+        self._log = Log(
+            db, capacity, self._fixed_now, self._cache.remember, self._counts, self._cipher
+        )
 
     def __repr__(self) -> str:
         return f"PostgresOutbox(schema={self._schema!r})"
@@ -153,6 +165,7 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
         Raises:
             OutboxError: the database cannot be used; the message says what to do.
             SchemaVersionError: a later release has changed the schema.
+            MissingKeyError: conversions are encrypted with a key that is not in the ring.
             WrongEventLoopError: the event loop is not asyncio's.
         """
         self._check_closed()
@@ -163,6 +176,8 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
         self._opened_by = os.getpid()
         try:
             await self._db.open(migrating=self._migrates)
+            self._cipher.renew()
+            await self._check_keys()
             names, first = list(destinations), list(from_start)
             await self._db.fetch(queries.REGISTER, names, first, self._fixed_now())
         except BaseException:
@@ -233,9 +248,11 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
         try:
             return await self._claim_as(lease_id, name, limit, lease)
         except BaseException as exc:
-            if isinstance(exc, AnyTrackError) and not isinstance(exc, OutcomeUnknownError):
+            if isinstance(exc, AnyTrackError) and not isinstance(
+                exc, OutcomeUnknownError | MissingKeyError
+            ):
                 raise
-            # Cancelled, or the connection was lost: the caller would never learn of its lease.
+            # Cancelled, no connection, or no key: the caller would never learn of its lease.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _UNDONE_WITHIN):
                 await self._undo(lease_id, name)
             raise
@@ -268,6 +285,7 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
             rows = await self._db.fetch(queries.READ_ONE, firsts[0], lasts[0], name)
         else:
             rows = await self._db.fetch(queries.READ, firsts, lasts, name)
+        await self._know_keys(row[2] for row in rows)
         return await decode_claim(name, lease_id, row, ranges, rows, shift, self._cache)
 
     async def _claim_row(self, name: str, *parameters: object) -> Any:
@@ -310,7 +328,8 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
         columns: tuple[object, ...] = ()
         if failures or packs:
             statement = queries.SETTLE_FAILED
-            columns = (*failure_columns(failures), *pack_columns(packs), self._caller_now())
+            failed_columns = failure_columns(claim.destination, failures, self._cipher)
+            columns = (*failed_columns, *pack_columns(packs), self._caller_now())
         parameters = (*lease, *columns, self._fixed_now())
         if self._counts.is_due:
             return await self._settle_and_count(claim, failures, statement, parameters)
@@ -348,6 +367,8 @@ class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, Post
 
     async def _end(self, sql: str, *parameters: object) -> bool:
         """End a lease; False if it was lost."""
+        if sql is not queries.SETTLE:
+            sql = self._cipher.listing(sql)
         (row,) = await self._db.fetch_once(sql, *parameters)
         return bool(row[0])
 

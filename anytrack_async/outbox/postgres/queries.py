@@ -51,7 +51,7 @@ READ_ANYWHERE = "SELECT * FROM anytrack.read_v1($1::bigint[], $2::bigint[], $3)"
 
 # Reports
 
-REPORTS = "SELECT * FROM anytrack.reports_v1($1::text[])"
+REPORTS = "SELECT * FROM anytrack.reports_v2($1::text[])"
 UNDELIVERED = "SELECT * FROM anytrack.undelivered_v1($1, $2::bigint)"
 SEQUENCE = "SELECT anytrack.sequence_v1()"
 
@@ -97,6 +97,41 @@ DELIVERED_AT = "SELECT * FROM anytrack.delivered_at_v1($1)"
 REMEMBERED = "SELECT * FROM anytrack.remembered_v1($1::text[])"
 NEWEST = "SELECT * FROM anytrack.newest_v1($1::bigint, $2::int, $3::bigint)"
 SEARCH = "SELECT * FROM anytrack.search_v1($1::bigint, $2::int, $3::bigint, $4::bytea[])"
+
+# Keys
+
+LISTED_KEYS = "SELECT id FROM anytrack.encryption_key"
+LIST_KEY = "SELECT anytrack.list_key_v1($1)"
+KEY_USAGE = "SELECT * FROM anytrack.key_usage_v1()"
+RETIRE_KEYS = "SELECT anytrack.retire_keys_v1($1)"
+IS_OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"
+KEEP_KEY = "UPDATE anytrack.encryption_key SET is_retiring = false WHERE id = $1"
+REMOVE_RETIRING_KEYS = "DELETE FROM anytrack.encryption_key WHERE is_retiring"
+SET_RECORDS = """UPDATE anytrack.log SET payload = new.payload, digest = new.digest
+    FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])
+        AS new (id, old, payload, digest)
+    WHERE log.id = new.id AND log.digest = new.old RETURNING log.id"""
+
+_ERRORS_OF = """SELECT {key} AS key, destination, {seq} AS seq, error FROM anytrack.{table}
+    WHERE error <> '' AND ({key}, destination) > ($1::bigint, $2::text)
+    ORDER BY {key}, destination LIMIT $3"""
+_SET_ERRORS_OF = """UPDATE anytrack.{table} AS stored SET error = new.error
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+        AS new (key, destination, old, error)
+    WHERE stored.{key} = new.key AND stored.destination = new.destination
+        AND stored.error = new.old RETURNING 1"""
+ERRORS = tuple(
+    (
+        _ERRORS_OF.format(table=table, key=key, seq=seq),
+        _SET_ERRORS_OF.format(table=table, key=key),
+    )
+    for table, key, seq in (
+        ("exception", "seq", "seq"),
+        ("discarded", "seq", "seq"),
+        ("history_attempts", "id", "last"),
+    )
+)
+"""The statements that read the reasons of failures in each table, and that replace some."""
 
 # Retention
 

@@ -23,6 +23,7 @@ from anytrack_async.outbox.checks import (
 from anytrack_async.outbox.history import COUNTS_KEPT_FOR
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, ConversionCache
+from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.store import PostgresStore
 
 _REPORTS_AT_ONCE = 1_000
@@ -39,13 +40,16 @@ class PostgresReports(PostgresStore):
         await self._db.fetch(queries.SEQUENCE)
         for start in range(0, len(ids), _REPORTS_AT_ONCE):
             part = ids[start : start + _REPORTS_AT_ONCE]
-            by_event_id |= reports_of(await self._db.fetch(queries.REPORTS, part))
+            rows = await self._db.fetch(queries.REPORTS, part)
+            await self._know_keys(row["error"] or "" for row in rows)
+            by_event_id |= reports_of(rows, self._cipher)
         return {event_id: by_event_id[event_id] for event_id in ids if event_id in by_event_id}
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""
         name, limit = self._name(destination), check_number("limit", limit)
         rows = await self._fetch_for(name, queries.UNDELIVERED, name, limit)
+        await self._know_keys(row["payload"] for row in rows)
         return await decoded_ids(rows, self._cache)
 
     async def depths(self) -> Mapping[str, Depth]:
@@ -107,20 +111,20 @@ class PostgresReports(PostgresStore):
 # Rows of reports
 
 
-def reports_of(rows: Iterable[Any]) -> Mapping[str, Report]:
-    """Return event id → report, from the rows of ``reports_v1``."""
+def reports_of(rows: Iterable[Any], cipher: RowCipher) -> Mapping[str, Report]:
+    """Return event id → report, from the rows of ``reports_v2``."""
     outcomes: dict[str, dict[str, Outcome]] = {}
     for row in rows:
         by_name = outcomes.setdefault(row["event_id"], {})
         if row["destination"] is not None:
-            by_name[row["destination"]] = _outcome(row)
+            by_name[row["destination"]] = _outcome(row, cipher)
     return {
         event_id: Report(event_id=event_id, outcomes=dict(sorted(by_name.items())))
         for event_id, by_name in outcomes.items()
     }
 
 
-def _outcome(row: Any) -> Outcome:
+def _outcome(row: Any, cipher: RowCipher) -> Outcome:
     name, state = row["destination"], row["state"]
     if state == "":
         return Outcome(status=Status.DELIVERED, destination=name, remote_id=_remote_id(row))
@@ -132,7 +136,7 @@ def _outcome(row: Any) -> Outcome:
         status=status,
         destination=name,
         attempts=row["attempts"],
-        error=row["error"] or None,
+        error=cipher.open_error(row["seq"], name, row["error"]) if row["error"] else None,
         code=row["code"],
     )
 

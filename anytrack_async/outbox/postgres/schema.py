@@ -35,6 +35,7 @@ _SCRIPTS = (
     "retention",
     "erasing",
     "history",
+    "encryption",
 )
 """The SQL files, in the order in which they are run."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from anytrack_async.errors import AnyTrackError
 from anytrack_async.outbox.checks import check_destination, unknown_destination_error
@@ -12,7 +12,11 @@ from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import ConversionCache
 from anytrack_async.outbox.postgres.counts import CountWriter
 from anytrack_async.outbox.postgres.database import Database
+from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import UNKNOWN_DESTINATION, sqlstate
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
 
 _CACHED_CONVERSIONS = 10_000
 
@@ -26,12 +30,16 @@ class PostgresStore:
     Args:
         db: the database.
         clock: returns unix seconds, for tests; None for the clock of the server.
+        keys: encrypt what is stored; None for none.
     """
 
-    def __init__(self, db: Database, clock: Callable[[], float] | None) -> None:
+    def __init__(
+        self, db: Database, clock: Callable[[], float] | None, keys: KeyRing | None = None
+    ) -> None:
         self._db = db
         self._clock = clock
-        self._cache = ConversionCache(_CACHED_CONVERSIONS)
+        self._cipher = RowCipher(keys, db.schema)
+        self._cache = ConversionCache(_CACHED_CONVERSIONS, self._cipher)
         self._counts = CountWriter(db, self._caller_now)
 
     def _fixed_now(self) -> float | None:
@@ -45,6 +53,16 @@ class PostgresStore:
     async def destinations(self) -> Sequence[str]:
         """Return every registered destination, also those without a sink in this process."""
         return [row[0] for row in await self._db.fetch(queries.DESTINATION_NAMES)]
+
+    async def _list_keys(self) -> None:
+        """Read which keys rows may be encrypted with."""
+        rows = await self._db.fetch(queries.LISTED_KEYS)
+        self._cipher.listed = frozenset(row[0] for row in rows)
+
+    async def _know_keys(self, texts: Iterable[bytes | str]) -> None:
+        """Do the same if one of the stored *texts* has a key that is not known; then open them."""
+        if self._cipher.has_unlisted(texts):
+            await self._list_keys()
 
     def _name(self, destination: object) -> str:
         """Return *destination* if it may be the name of one.

@@ -5,11 +5,14 @@ import os
 import psycopg
 import pytest
 
+from anytrack_async.codec.encryption import KeyRing, new_key
 from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 from anytrack_async.outbox.postgres.schema import in_schema, migrate_sql
 from anytrack_async.testing.outbox_contract import OutboxContract
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.erasing import ErasingRules
+from anytrack_async.testing.outbox_rules.history import AttemptRules, FindRules
 from anytrack_async.testing.outbox_rules.remote_ids import RemoteIdRules
 from anytrack_async.testing.outbox_rules.retention import RetentionRules
 
@@ -17,8 +20,10 @@ TABLES = (
     *("arrival", "checkpoint", "destination", "discarded", "dropped", "exception", "ids", "late"),
     *("lease", "log", "numbering", "page", "progress", "reclaimable", "remote_ids", "retention"),
     *("span", "history_accepted", "history_attempts", "history_batches", "history_outcomes"),
-    *("new_accepted", "new_outcomes"),
+    *("new_accepted", "new_outcomes", "encryption_key"),
 )
+
+KEYS = KeyRing(new_key())
 
 _EMPTY = "".join(f"DELETE FROM anytrack.{table};" for table in TABLES) + (
     "INSERT INTO anytrack.retention (pruned) VALUES (0);"
@@ -77,3 +82,16 @@ class TestPostgres15Outbox(OnOneSchema, OlderContract):
     @pytest.fixture
     def emptied(self, older):
         return older
+
+
+class TestEncryptedPostgresOutbox(
+    OnOneSchema, DeadLetterRules, ErasingRules, AttemptRules, FindRules
+):
+    @pytest.fixture
+    def emptied(self, newest):
+        return newest
+
+    def make(self, folder, clock, capacity):
+        return PostgresOutbox(
+            self.dsn, schema="contract", capacity=capacity, clock=clock, keys=KEYS
+        )

@@ -22,9 +22,9 @@ $$;
 -- A conversion concerns a destination that it is addressed to, if it is behind the start of it. A
 -- destination that started at the beginning of the log also gets earlier ones that were still stored
 -- when it was registered, at since. state is d: discarded, x: dead, w: waiting, or empty: delivered.
-CREATE OR REPLACE FUNCTION anytrack.reports_v1(p_event_ids text[]) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION anytrack.reports_v2(p_event_ids text[]) RETURNS TABLE (
     event_id text, destination text, state text, attempts int, error text, code text,
-    pack_offset bigint, packed bytea
+    pack_offset bigint, packed bytea, seq bigint
 ) LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT r.event_id, d.name,
         CASE WHEN discarded.seq IS NOT NULL THEN 'd'
@@ -36,7 +36,7 @@ CREATE OR REPLACE FUNCTION anytrack.reports_v1(p_event_ids text[]) RETURNS TABLE
             WHEN exception.seq IS NOT NULL THEN exception.attempts
             WHEN span.last >= r.seq THEN span.attempts ELSE 0 END,
         coalesce(discarded.error, exception.error), coalesce(discarded.code, exception.code),
-        r.seq - remote.first, remote.packed
+        r.seq - remote.first, remote.packed, r.seq
     FROM anytrack.records_v1(p_event_ids) AS r
     LEFT JOIN anytrack.destination AS d ON (r.recipients IS NULL OR d.name = ANY (r.recipients))
         AND (r.seq IS NULL OR r.seq > d.start OR (d.since IS NOT NULL
@@ -51,6 +51,15 @@ CREATE OR REPLACE FUNCTION anytrack.reports_v1(p_event_ids text[]) RETURNS TABLE
     LEFT JOIN LATERAL (SELECT remote_ids.first, remote_ids.packed FROM anytrack.remote_ids
         WHERE remote_ids.destination = d.name AND remote_ids.last >= r.seq
         ORDER BY remote_ids.last LIMIT 1) AS remote ON remote.first <= r.seq
+$$;
+
+-- The same as programs of the first release call it.
+CREATE OR REPLACE FUNCTION anytrack.reports_v1(p_event_ids text[]) RETURNS TABLE (
+    event_id text, destination text, state text, attempts int, error text, code text,
+    pack_offset bigint, packed bytea
+) LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
+    SELECT event_id, destination, state, attempts, error, code, pack_offset, packed
+    FROM anytrack.reports_v2(p_event_ids)
 $$;
 
 -- The records at some ranges of positions that are addressed to a destination.
