@@ -122,7 +122,7 @@ async def claim_until_empty(connection, names: list[str]) -> int:
                 continue
             (first,), (last,) = row["firsts"], row["lasts"]
             count += len(await connection.fetch(queries.READ_ONE, first, last, name))
-            await connection.fetch(queries.SETTLE, name, lease)
+            await connection.fetch(queries.SETTLE, name, lease, None)
     return count
 
 
