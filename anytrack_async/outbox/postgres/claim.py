@@ -212,10 +212,10 @@ async def decode_claim(
         for seq, attempt, problem in zip(seqs, attempts, decoded, strict=True)
         if isinstance(problem, DecodeError)
     ]
-    columns = (seqs, decoded, attempts, [at + shift for at in times])
+    columns: Sequence[Sequence[Any]] = (seqs, decoded, attempts, [at + shift for at in times])
     if unreadable:
         are_readable = [not isinstance(item, DecodeError) for item in decoded]
-        columns = tuple([*compress(column, are_readable)] for column in columns)
+        columns = [[*compress(column, are_readable)] for column in columns]
     return PostgresClaim(
         destination=name,
         lease_id=lease_id,
