@@ -12,6 +12,7 @@ import anyio
 import typer
 
 from anytrack_async.backfilling.inspection import Inspection, inspect_source
+from anytrack_async.backfilling.query import is_driver_error
 from anytrack_async.backfilling.report import BackfillReport
 from anytrack_async.backfilling.run import backfill as run_backfill
 from anytrack_async.cli.backfill_options import CommandLine, Job, to_job, with_options
@@ -26,6 +27,7 @@ from anytrack_async.cli.backfill_screens import (
 )
 from anytrack_async.cli.outbox import open_outbox
 from anytrack_async.cli.output import (
+    FAILED,
     MISUSED,
     Interrupted,
     stdout_console,
@@ -71,6 +73,11 @@ def backfill(options: CommandLine) -> None:
         report = _run(job, path)
     except UnknownFormatError as exc:
         _propose(job, exc, as_json=options.as_json)
+    except Exception as exc:
+        if not is_driver_error(exc):
+            raise
+        write_error(f"the query failed: {exc}")
+        raise typer.Exit(FAILED) from None
     if options.as_json:
         write_json(report_record(report))
     else:
@@ -151,18 +158,18 @@ class _OutboxFull(Exception):  # noqa: N818 - the run can be resumed
 def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationStats]) -> _OutboxFull:
     """Return what stopped the run: credentials that an operator has to replace, or a wait."""
     full = {name: destinations[name] for name in error.waiting if name in destinations}
-    held = any(stats.state is LaneState.HELD for stats in full.values())
+    is_held = any(stats.state is LaneState.HELD for stats in full.values())
     states = [
         f"{name} has {stats.waiting:,} conversions waiting ({stats.state or 'no lane'}"
         f"{f': {stats.reason}' if stats.reason else ''})"
         for name, stats in full.items()
     ]
-    advice = "replace its credentials, then" if held else "once it takes conversions again,"
+    advice = "replace its credentials, then" if is_held else "once it takes conversions again,"
     message = (
         f"the outbox is full: {'; '.join(states) or error}. What was accepted is safe: {advice} "
         "go on with the same command and --resume"
     )
-    return _OutboxFull(message, _NEEDS_CREDENTIALS if held else _STOPPED)
+    return _OutboxFull(message, _NEEDS_CREDENTIALS if is_held else _STOPPED)
 
 
 async def _dry_run(

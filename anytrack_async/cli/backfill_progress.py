@@ -76,7 +76,8 @@ class ProgressDisplay:
 
 def source_line(info: SourceInfo) -> Text:
     """Return e.g. ``orders.csv: Shopify: Orders → Export, csv, utf-8 and comma (found)``."""
-    line = Text.assemble((info.name, "bold"), ": ", info.title or "no preset", f", {info.format}")
+    kind = info.title or (f"your mapping {info.preset}" if info.preset else "no preset")
+    line = Text.assemble((info.name, "bold"), ": ", kind, f", {info.format}")
     if info.recognised:
         line = Text.assemble(line, f", recognised by its columns as {info.preset}")
     details = {

@@ -161,6 +161,8 @@ def _show_counts(counts: RowCounts) -> None:
         _print(f"  skipped: {count:,} {reason}")
     for name, count in counts.too_old.items():
         _print(f"  too old for {name}, so not sent there: {count:,}", NOTE)
+    for name, count in counts.origin.items():
+        _print(f"  come from {name}, so not sent there: {count:,} (--to {name} sends them)", NOTE)
     if counts.contradictions:
         _print(f"  contradict a conversion accepted before: {counts.contradictions:,}", BAD)
     if counts.refunds:
@@ -174,10 +176,10 @@ def _show_counts(counts: RowCounts) -> None:
 
 
 def _show_rejects(report: BackfillReport) -> None:
-    shown = report.rejects if report.dry_run else report.rejects[:_SHOWN_REJECTS]
-    for reject in shown:
+    rejects = report.rejects if report.dry_run else report.rejects[:_SHOWN_REJECTS]
+    for reject in rejects:
         _print(f"rejected: {reject}", BAD)
-    if (more := report.counts.rejected - len(shown)) > 0:
+    if (more := report.counts.rejected - len(rejects)) > 0:
         _print(f"and {more:,} more rejected rows", BAD)
     if report.rejects_file:
         _print(f"rejected rows are in {report.rejects_file}: correct them, and back-fill that file")

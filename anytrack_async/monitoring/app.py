@@ -143,10 +143,11 @@ class MetricsApp:
         }
         if self._client is not None and not self._client.is_open:
             return _json(503, {"status": "unavailable", "error": "the client is not open"})
-        held = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
+        held_lanes = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
         destinations = sorted(backlog.depths)
         return _json(
-            200, {"status": "ready", "destinations": destinations, "held": held, "lanes": lanes}
+            200,
+            {"status": "ready", "destinations": destinations, "held": held_lanes, "lanes": lanes},
         )
 
     async def _metrics(self) -> _Reply:

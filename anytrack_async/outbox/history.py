@@ -160,6 +160,19 @@ class ReleaseReason:
     http_status: int | None = None
 
 
+@attrs.frozen(kw_only=True)
+class ConversionPage:
+    """What one part of a search has found.
+
+    Attributes:
+        conversions: the newest first.
+        before: the position below which the search may go on; None if there is nothing more.
+    """
+
+    conversions: Sequence[RememberedConversion] = ()
+    before: int | None = None
+
+
 @runtime_checkable
 class KeepsHistory(Protocol):
     """Optional part of an outbox that remembers what happened.
@@ -246,4 +259,33 @@ class KeepsHistory(Protocol):
         self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
     ) -> bool:
         """Do the same as `Outbox.release`, and keep *reason* in the same atomic step."""
+        ...
+
+
+@runtime_checkable
+class SearchesConversions(Protocol):
+    """Optional part of a history that searches all stored conversions, a part at a time.
+
+    `KeepsHistory.find` gives up after `MAX_SCANNED`. A page looks at fewer at once, and goes on as
+    long as somebody asks it to.
+    """
+
+    async def search_conversions(
+        self,
+        *,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        before: int | None = None,
+        limit: int = 20,
+        within: int = 2_000,
+    ) -> ConversionPage:
+        """Return stored conversions that have one of the given ids.
+
+        Args:
+            order_id: the order id.
+            click_id: AnyTrack's click id.
+            before: only those with a `seq` below this one.
+            limit: how many, about.
+            within: how many of the newest to look at, about.
+        """
         ...

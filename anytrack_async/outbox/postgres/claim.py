@@ -207,24 +207,12 @@ async def decode_claim(
     seqs, times, payloads, digests = zip(*rows, strict=True)
     attempts, lost_leases = ranges.columns_of(seqs)
     decoded = await _decode_in_steps(payloads, digests, row["large_bytes"], cache)
-    unreadable = [
-        FailedEntry(seq=seq, attempts=attempt, error=str(problem))
-        for seq, attempt, problem in zip(seqs, attempts, decoded, strict=True)
-        if isinstance(problem, DecodeError)
-    ]
-    columns: Sequence[Sequence[Any]] = (seqs, decoded, attempts, [at + shift for at in times])
-    if unreadable:
-        are_readable = [not isinstance(item, DecodeError) for item in decoded]
-        columns = [[*compress(column, are_readable)] for column in columns]
+    accepted_at = [accepted + shift for accepted in times]
+    entries, unreadable = _entries_of(seqs, decoded, attempts, accepted_at)
     return PostgresClaim(
         destination=name,
         lease_id=lease_id,
-        entries=Entries(
-            seqs=columns[0],
-            conversions=columns[1],
-            attempts=columns[2],
-            accepted_at=columns[3],
-        ),
+        entries=entries,
         lost_leases=lost_leases,
         large_bytes=row["large_bytes"],
         unreadable=unreadable,
@@ -241,13 +229,33 @@ async def _decode_in_steps(
     decoded: list[Any] = []
     for start in range(0, len(payloads), at_once):
         end = start + at_once
-        found = cache.find(digests[start:end])
-        if all(found):
-            decoded += found
+        cached = cache.find(digests[start:end])
+        if all(cached):
+            decoded += cached
         else:
             decoded += cache.decode_many(payloads[start:end], digests[start:end])
             await checkpoint()
     return decoded
+
+
+def _entries_of(
+    seqs: Sequence[int],
+    decoded: Sequence[Any],
+    attempts: Sequence[int],
+    accepted_at: Sequence[float],
+) -> tuple[Entries, list[FailedEntry]]:
+    """Return the entries with a conversion, and those with a `DecodeError`."""
+    unreadable = [
+        FailedEntry(seq=seq, attempts=attempt, error=str(problem))
+        for seq, attempt, problem in zip(seqs, attempts, decoded, strict=True)
+        if isinstance(problem, DecodeError)
+    ]
+    columns: Sequence[Sequence[Any]] = (seqs, decoded, attempts, accepted_at)
+    if unreadable:
+        are_readable = [not isinstance(item, DecodeError) for item in decoded]
+        columns = [[*compress(column, are_readable)] for column in columns]
+    names = ("seqs", "conversions", "attempts", "accepted_at")
+    return Entries(**dict(zip(names, columns, strict=True))), unreadable
 
 
 def failure_columns(
