@@ -83,11 +83,11 @@ class ConversionCache:
 
     def find(self, digests: Sequence[bytes]) -> list[Conversion | None]:
         """Return the conversions with these digests; None for each that is not in the cache."""
-        found: list[Conversion | None] = [*map(self._newer.get, digests)]
-        if not all(found):
-            pairs = zip(found, digests, strict=True)
-            found = [conversion or self._older.get(digest) for conversion, digest in pairs]
-        return found
+        cached: list[Conversion | None] = [*map(self._newer.get, digests)]
+        if not all(cached):
+            pairs = zip(cached, digests, strict=True)
+            cached = [conversion or self._older.get(digest) for conversion, digest in pairs]
+        return cached
 
     def decode(self, payload: bytes, digest: bytes) -> Conversion:
         """Return the conversion with the record *payload*.
