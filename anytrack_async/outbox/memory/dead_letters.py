@@ -53,8 +53,8 @@ class MemoryDeadLetters:
         """Return dead letters in log order; see `Outbox.dead_letters`."""
         after, limit = check_number("after", after), check_number("limit", limit)
         destinations = self._selected(destination)
-        found = self._find_dead(destinations, event_ids, where, after)
-        return reports.dead_letters(self._log, destinations, found, limit)
+        keys = self._find_dead(destinations, event_ids, where, after)
+        return reports.dead_letters(self._log, destinations, keys, limit)
 
     async def replay(
         self,
@@ -65,10 +65,10 @@ class MemoryDeadLetters:
     ) -> int:
         """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
         destinations, now = self._selected(destination), self._clock()
-        found = [*self._find_dead(destinations, event_ids, where)]
-        for seq, name in found:
+        keys = [*self._find_dead(destinations, event_ids, where)]
+        for seq, name in keys:
             self._room.replay(destinations[name], seq, now)
-        return len(found)
+        return len(keys)
 
     async def discard(
         self,
@@ -79,11 +79,11 @@ class MemoryDeadLetters:
     ) -> int:
         """Give up dead letters for good; see `Outbox.discard`."""
         destinations = self._selected(destination)
-        found = [*self._find_dead(destinations, event_ids, where)]
-        for seq, name in found:
+        keys = [*self._find_dead(destinations, event_ids, where)]
+        for seq, name in keys:
             self._room.discard(destinations[name], seq, self._remember_ids)
-        self._mark_reclaimable(seq for seq, _ in found)
-        return len(found)
+        self._mark_reclaimable(seq for seq, _ in keys)
+        return len(keys)
 
     async def correct(self, conversion: Conversion) -> Sequence[str]:
         """Replace a stored conversion and replay it where it is dead; see `Outbox.correct`."""

@@ -346,17 +346,17 @@ class PostgresOutbox(
         parameters: Sequence[object],
     ) -> bool:
         """End a claim in the statement that writes what was counted, if the lease is not lost."""
-        taken = self._counts.take()
-        counts = self._counts.with_settled(taken, claim, failures)
+        counts_before = self._counts.take()
+        counts = self._counts.with_settled(counts_before, claim, failures)
         try:
             settled = await self._end(
                 queries.AND_COUNT[statement], *parameters, *count_columns(counts)
             )
         except BaseException as exc:
-            self._counts.put_back_after(exc, taken)
+            self._counts.put_back_after(exc, counts_before)
             raise
         if not settled:
-            self._counts.put_back(taken)
+            self._counts.put_back(counts_before)
         return settled
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
