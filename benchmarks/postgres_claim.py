@@ -60,7 +60,7 @@ async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str,
                 queries.READ_ONE, row["firsts"][0], row["lasts"][0], name
             )
             assert len(records) == BATCH
-            (settled,) = await connection.fetch(queries.SETTLE, name, lease)
+            (settled,) = await connection.fetch(queries.SETTLE, name, lease, None)
             assert settled[0]
         return rows
 
