@@ -169,12 +169,12 @@ class DryRun:
     async def accept(self, block: MappedBlock, counts: RowCounts) -> list[Reject]:
         """Count the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
-        known = await self._known(block.conversions)
-        if not known and block.repeats.count(None) == len(block.conversions):
+        summaries = await self._known(block.conversions)
+        if not summaries and block.repeats.count(None) == len(block.conversions):
             self._count_new(block, counts)  # nearly always
             return rejects
         results: list[AppendResult] = [
-            _result(conversion, known) for conversion in block.conversions
+            _result(conversion, summaries) for conversion in block.conversions
         ]
         for index, same in enumerate(block.repeats):
             if same is True and results[index] is Appended.NEW:
@@ -225,12 +225,12 @@ class DryRun:
         }
 
 
-def _result(conversion: Conversion, known: Mapping[str, str | None]) -> AppendResult:
+def _result(conversion: Conversion, summaries: Mapping[str, str | None]) -> AppendResult:
     """Return what the outbox would answer for *conversion*."""
     event_id = conversion.event_id
-    if event_id not in known:
+    if event_id not in summaries:
         return Appended.NEW
-    contradiction = find_contradiction(event_id, known[event_id], summary(conversion))
+    contradiction = find_contradiction(event_id, summaries[event_id], summary(conversion))
     return contradiction or Appended.REPEAT
 
 

@@ -171,8 +171,11 @@ class RowMapper:
         for name, get in self._texts:
             if value := get(row):
                 fields[name] = value
-        check_id(fields.get("order_id"))
-        self._signs.clear()
+        order_id = fields.get("order_id")
+        if type(order_id) is str and "E+" in order_id:
+            check_id(order_id)
+        if self._signs:
+            self._signs.clear()
         amount = self._amount(row) if self._amount else None
         taken: Decimal | None = None
         if refunded or (amount is not None and amount < 0):

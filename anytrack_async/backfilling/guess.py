@@ -85,46 +85,46 @@ class _Guesser:
         self._questions: list[Question] = []
 
     def guess(self) -> Guess:
-        taken = self._fields()
-        amounts = self._candidates(AMOUNTS, taken, excluded=NOT_AMOUNTS)
-        self._amount(self._numeric(amounts), taken)
-        times = self._candidates(TIMES, taken)
-        self._time(self._timelike(times), taken)
-        if "order_id" not in taken:
+        column_of = self._fields()
+        amounts = self._candidates(AMOUNTS, column_of, excluded=NOT_AMOUNTS)
+        self._amount(self._numeric(amounts), column_of)
+        times = self._candidates(TIMES, column_of)
+        self._time(self._timelike(times), column_of)
+        if "order_id" not in column_of:
             text = "which column has the order's id? Without it, ids are made of the rows"
             self._questions.append(Question(topic="order_id", text=text, required=False))
-        if "currency" not in taken:
+        if "currency" not in column_of:
             text = 'no column has the currency: state it, e.g. currency = "EUR"'
             self._questions.append(Question(topic="currency", text=text))
-        rule = self._status(taken)
-        self._entries["columns"] = taken
+        rule = self._status(column_of)
+        self._entries["columns"] = column_of
         return Guess(
             toml=to_toml(self._entries, self._questions, rule),
-            columns=taken,
+            columns=column_of,
             questions=tuple(self._questions),
             mapping=to_mapping({**self._entries, **({"rules": [rule]} if rule else {})}),
         )
 
     def _fields(self) -> dict[str, str]:
         """Return field → column for the fields with a clear name: the best name counts."""
-        taken: dict[str, str] = {}
+        column_of: dict[str, str] = {}
         for field, names in SYNONYMS.items():
             for synonym in names:
                 matches = [
                     column
                     for column in self._columns
-                    if self._plain[column] == synonym and column not in taken.values()
+                    if self._plain[column] == synonym and column not in column_of.values()
                 ]
                 if matches:
-                    taken[field] = matches[0]
+                    column_of[field] = matches[0]
                     break
-        return taken
+        return column_of
 
     def _candidates(
-        self, names: Sequence[str], taken: Mapping[str, str], excluded: Sequence[str] = ()
+        self, names: Sequence[str], column_of: Mapping[str, str], excluded: Sequence[str] = ()
     ) -> list[str]:
         """Return the columns that are, or begin or end with, one of *names*."""
-        used = set(taken.values())
+        used = set(column_of.values())
         return [
             column
             for column in self._columns
@@ -154,14 +154,14 @@ class _Guesser:
                 columns.append(column)
         return columns
 
-    def _amount(self, candidates: Sequence[str], taken: Mapping[str, str]) -> None:
+    def _amount(self, candidates: Sequence[str], column_of: Mapping[str, str]) -> None:
         if len(candidates) != 1:
             text = (
                 "which column is the amount to send?"
                 if candidates
                 else "no column has the name of an amount: which one is it?"
             )
-            candidates = candidates or self._like(_is_amount, taken.values())
+            candidates = candidates or self._like(_is_amount, column_of.values())
             question = Question(topic="amount", text=text, candidates=candidates)
             self._questions.append(question)
             return
@@ -177,18 +177,18 @@ class _Guesser:
         text = f"which is the decimal sign in {column!r}?"
         self._questions.append(Question(topic="decimal", text=text, candidates=(",", ".")))
 
-    def _time(self, candidates: Sequence[str], taken: dict[str, str]) -> None:
+    def _time(self, candidates: Sequence[str], column_of: dict[str, str]) -> None:
         if len(candidates) != 1:
             text = (
                 "which column is the time of the conversion?"
                 if candidates
                 else "no column has the name of the time of the conversion: which one is it?"
             )
-            candidates = candidates or self._like(_is_written_time, taken.values())
+            candidates = candidates or self._like(_is_written_time, column_of.values())
             self._questions.append(Question(topic="time", text=text, candidates=candidates))
             return
         (column,) = candidates
-        taken["timestamp"] = column
+        column_of["timestamp"] = column
         cells = self._cells(column)
         if all(_is_clear_time(cell) for cell in cells):
             self._zone(cells, ("iso", "unix"))
@@ -231,9 +231,9 @@ class _Guesser:
             text = 'the times have no zone: state it, e.g. timezone = "Europe/Berlin"'
             self._questions.append(Question(topic="timezone", text=text))
 
-    def _status(self, taken: Mapping[str, str]) -> dict[str, Any] | None:
+    def _status(self, column_of: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the rule for the column with the state of an order, if values are known."""
-        used = set(taken.values())
+        used = set(column_of.values())
         columns = [
             column
             for name in STATUS

@@ -115,8 +115,12 @@ async def inspect_source(
         info, block = await to_thread.run_sync(_first_block, source, settings, preset, mapping)
     except UnknownFormatError:
         return await to_thread.run_sync(_guess, source, settings)
-    shown = block.conversions[:rows]
-    reports = await outbox.reports([sale.event_id for sale in shown]) if outbox and shown else {}
+    conversions = block.conversions[:rows]
+    reports = (
+        await outbox.reports([sale.event_id for sale in conversions])
+        if outbox and conversions
+        else {}
+    )
     lines = [origin.line for origin in block.origins]
     return Inspection(
         info=info,
@@ -127,7 +131,7 @@ async def inspect_source(
                 known=conversion.event_id in reports,
                 destinations=_previews(client, conversion, settings) if client else {},
             )
-            for line, conversion in zip(lines, shown, strict=False)
+            for line, conversion in zip(lines, conversions, strict=False)
         ],
         rejects=block.rejects,
         skipped=block.counts.skipped,
@@ -137,8 +141,8 @@ async def inspect_source(
 def _first_block(
     source: Source, settings: BackfillSettings, preset: str | None, mapping: FileMapping | None
 ) -> tuple[SourceInfo, MappedBlock]:
-    *others, last = expand_sources(source)
-    for single in others:
+    *sources, last = expand_sources(source)
+    for single in sources:
         try:
             return _first_block_of(single, settings, preset, mapping)
         except EmptyFileError:

@@ -200,7 +200,8 @@ class BackfillReport:
         destinations: destination → where it is at the end.
         expected_seconds: destination → how long delivery takes at its rate limit, for a dry run.
         dry_run: whether nothing was sent or written.
-        stopped: why the run ended early: ``"max_rejects"``, ``"limit"``; empty if it did not.
+        stopped: why the run ended early: ``"max_rejects"``, ``"limit"``, for the command also
+            ``"interrupted"`` and ``"full"``; empty if it did not.
         seconds: how long the run took.
     """
 

@@ -165,11 +165,11 @@ def position(text: str) -> int:
 
 
 def _notice(request: Request) -> str:
-    done, count = request.query_params.get("done", ""), request.query_params.get("count", "1")
-    if done not in DONE or not (count.isascii() and count.isdigit()) or len(count) > 12:
+    action, count = request.query_params.get("done", ""), request.query_params.get("count", "1")
+    if action not in DONE or not (count.isascii() and count.isdigit()) or len(count) > 12:
         return ""
     number = int(count)
-    return f"{number:,} {DONE[done][number != 1]}."
+    return f"{number:,} {DONE[action][number != 1]}."
 
 
 def login_page(request: Request, is_wrong: bool) -> HTMLResponse:

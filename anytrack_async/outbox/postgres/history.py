@@ -29,6 +29,7 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
@@ -91,18 +92,10 @@ class PostgresHistory(PostgresReports):
             return []
         rows = await self._db.fetch(queries.ATTEMPTS, event_id)
         await self._know_keys(row["error"] for row in rows)
-        kept = [self._attempt(row) for row in rows]
-        if not kept:
-            return kept
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in kept if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                kept.append(delivered)
-        return sorted(kept, key=lambda attempt: attempt.at)
+        past_attempts = [self._attempt(row) for row in rows]
+        if not past_attempts:
+            return past_attempts
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
@@ -157,9 +150,9 @@ class PostgresHistory(PostgresReports):
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:
             event_ids += event_ids_of_order(order_id)
-        found = {item.seq: item for item in await self._remembered(event_ids)}
+        by_seq = {item.seq: item for item in await self._remembered(event_ids)}
         texts, before, scanned = search_texts(order_id, click_id), END, 0
-        while texts and before and scanned < MAX_SCANNED and len(found) < limit:
+        while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
             # The server cannot search what is encrypted.
             searched = None if self._cipher.listed or self._cipher.key_id else texts
             rows = await self._db.fetch(
@@ -173,8 +166,8 @@ class PostgresHistory(PostgresReports):
                 if (order_id is not None and conversion.order_id == order_id)
                 or (click_id is not None and conversion.click_id == click_id)
             ]
-            found |= {item.seq: item for item in await self._remembered(matching)}
-        return [found[seq] for seq in islice(sorted(found, reverse=True), limit)]
+            by_seq |= {item.seq: item for item in await self._remembered(matching)}
+        return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
 
     async def _decoded(self, candidates: Sequence[Any]) -> list[Conversion]:
         conversions: list[Conversion] = []

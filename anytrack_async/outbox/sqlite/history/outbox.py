@@ -22,6 +22,7 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.sqlite import leases, reports
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
@@ -59,18 +60,10 @@ class SQLiteHistory(SQLiteAccess):
 
     async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
         """Return the attempts at a conversion, oldest first; see `KeepsHistory`."""
-        kept = await self._run(attempts.attempts, *check_event_ids([event_id]))
-        if not kept:
-            return kept
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in kept if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                kept.append(delivered)
-        return sorted(kept, key=lambda attempt: attempt.at)
+        past_attempts = await self._run(attempts.attempts, *check_event_ids([event_id]))
+        if not past_attempts:
+            return past_attempts
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
@@ -104,8 +97,8 @@ class SQLiteHistory(SQLiteAccess):
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:
             event_ids += finding.event_ids_of_order(order_id)
-        found = await self._run(finding.by_event_ids, event_ids)
-        by_seq = {row.seq: self._remembered(row) for row in found}
+        rows_of_ids = await self._run(finding.by_event_ids, event_ids)
+        by_seq = {row.seq: self._remembered(row) for row in rows_of_ids}
         if len(by_seq) < limit:
             page = await self.search_conversions(
                 order_id=order_id, click_id=click_id, limit=limit, within=MAX_SCANNED
