@@ -188,6 +188,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         SearchesConversions as SearchesConversions,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
+    from anytrack_async.outbox.pauses import Pause as Pause
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox as PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
@@ -276,6 +277,7 @@ else:
             "RememberedConversion SearchesConversions"
         ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
+        "anytrack_async.outbox.pauses": "Pause",
         "anytrack_async.outbox.postgres.outbox": "PostgresOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
