@@ -18,8 +18,8 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_event_ids, check_number
-from anytrack_async.outbox.counting import Kind, Result
+from anytrack_async.outbox.checks import check_checkpoint, check_event_ids, check_number
+from anytrack_async.outbox.counting import Counts, Kind, Result
 from anytrack_async.outbox.history import (
     LEASE_LOST_CODE,
     LEASE_LOST_ERROR,
@@ -33,6 +33,7 @@ from anytrack_async.outbox.history import (
 )
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
+from anytrack_async.outbox.postgres.counts import columns
 from anytrack_async.outbox.postgres.errors import storable
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.sqlite.history.finding import (
@@ -72,6 +73,15 @@ class PostgresHistory(PostgresReports):
         rows = await self._db.fetch(queries.ACCEPTED_COUNTS, since, until)
         kinds = [(Kind._make(kind), (count, value)) for *kind, count, value in rows]
         return counting.accepted_counts(kinds, since, until)
+
+    def pause_counting(self, paused: bool, /) -> None:
+        """Count nothing from now on, or go on: what is copied was counted before."""
+        self._counts.is_paused = paused
+
+    async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:
+        """Add *counts* and save a checkpoint, in one step."""
+        parameters = (*columns(counts), *check_checkpoint(checkpoint, value))
+        await self._db.fetch_once(queries.COUNT_AND_SAVE, *parameters)
 
     # One conversion
 
