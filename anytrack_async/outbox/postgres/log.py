@@ -294,6 +294,7 @@ class Log:
             and room != 0
             and statement is APPEND_OR_GIVE_UP
             and self._db.has_own_sessions
+            and self._cipher.key_id is None  # the statement lists no key
             and not self._waiting_aside.locked()
         )
 
