@@ -65,8 +65,6 @@ async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str,
         return rows
 
     runs = {_FLOOR: read, _OURS: claim}
-    for each in runs.values():
-        await each()
     costs = await interleaved(started.pid, runs, rounds)
     await outbox.aclose()
     return costs

@@ -14,14 +14,13 @@ from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import new_lease_id
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import ServerCost, connect, fill, lines, server, server_cpu
+from benchmarks.postgres import NAMES, ServerCost, connect, fill, lines, server, server_cpu
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 29
 NEEDS = postgres.NEEDS
 
 BATCH = 500
-NAMES = ("anytrack", "meta", "hubspot")
 WORKERS = (1, 2, 4, 8)
 _WARM_UP = 6
 """Claims of one conversion before the clock runs: a new connection plans the first five anew."""

@@ -121,6 +121,28 @@ class PastAttempt:
     due: float | None = None
 
 
+def with_deliveries(
+    attempts: Sequence[PastAttempt], delivered_at: Mapping[str, float]
+) -> list[PastAttempt]:
+    """Return the *attempts* at a conversion with those that delivered it, oldest first.
+
+    A batch that was released and then delivered has no row of its own for the delivery.
+
+    Args:
+        attempts: the attempts that are kept, oldest first.
+        delivered_at: destination → when it confirmed the conversion.
+    """
+    completed = list(attempts)
+    for name, date in delivered_at.items():
+        own = [attempt for attempt in attempts if attempt.destination == name]
+        if own and own[-1].status is not Status.DELIVERED:
+            number = own[-1].number + 1
+            completed.append(
+                PastAttempt(destination=name, at=date, number=number, status=Status.DELIVERED)
+            )
+    return sorted(completed, key=lambda attempt: attempt.at)
+
+
 @attrs.frozen(kw_only=True)
 class RememberedConversion:
     """A conversion whose event id an outbox still has.

@@ -18,8 +18,8 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_event_ids, check_number
-from anytrack_async.outbox.counting import Kind, Result
+from anytrack_async.outbox.checks import check_checkpoint, check_event_ids, check_number
+from anytrack_async.outbox.counting import Counts, Kind, Result
 from anytrack_async.outbox.history import (
     LEASE_LOST_CODE,
     LEASE_LOST_ERROR,
@@ -29,9 +29,11 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
+from anytrack_async.outbox.postgres.counts import columns
 from anytrack_async.outbox.postgres.errors import storable
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.sqlite.history.finding import (
@@ -72,6 +74,15 @@ class PostgresHistory(PostgresReports):
         kinds = [(Kind._make(kind), (count, value)) for *kind, count, value in rows]
         return counting.accepted_counts(kinds, since, until)
 
+    def pause_counting(self, paused: bool, /) -> None:
+        """Count nothing from now on, or go on: what is copied was counted before."""
+        self._counts.is_paused = paused
+
+    async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:
+        """Add *counts* and save a checkpoint, in one step."""
+        parameters = (*columns(counts), *check_checkpoint(checkpoint, value))
+        await self._db.fetch_once(queries.COUNT_AND_SAVE, *parameters)
+
     # One conversion
 
     async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
@@ -84,15 +95,7 @@ class PostgresHistory(PostgresReports):
         past_attempts = [self._attempt(row) for row in rows]
         if not past_attempts:
             return past_attempts
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in past_attempts if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                past_attempts.append(delivered)
-        return sorted(past_attempts, key=lambda attempt: attempt.at)
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""

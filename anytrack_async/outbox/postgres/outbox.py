@@ -27,6 +27,7 @@ from anytrack_async.outbox.checks import (
     already_open_error,
     last_failures,
 )
+from anytrack_async.outbox.methods import StoredMethods
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import (
     PostgresClaim,
@@ -61,7 +62,12 @@ _UNDONE_WITHIN = 5.0
 
 
 class PostgresOutbox(
-    PostgresJoining, PostgresHistory, PostgresDeadLetters, PostgresErasing, PostgresKeys
+    PostgresJoining,
+    PostgresHistory,
+    PostgresDeadLetters,
+    PostgresErasing,
+    PostgresKeys,
+    StoredMethods,
 ):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
@@ -132,26 +138,6 @@ class PostgresOutbox(
     def schema(self) -> str:
         """Name of the schema in the database."""
         return self._schema
-
-    @property
-    def durable(self) -> bool:
-        """True: accepted conversions survive the end of the process, and that of the server."""
-        return True
-
-    @property
-    def shared(self) -> bool:
-        """True: other processes may append and settle too."""
-        return True
-
-    @property
-    def capacity(self) -> int:
-        """How many conversions may wait for each destination."""
-        return self._capacity
-
-    def attach(self, max_attempts: int) -> None:
-        """Begin to serve a client; see `ServesOneClient`."""
-        self._check_closed()
-        self._max_attempts = max_attempts
 
     def _check_closed(self) -> None:
         if self._opened_by == os.getpid():

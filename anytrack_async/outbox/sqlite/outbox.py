@@ -118,21 +118,6 @@ class SQLiteOutbox(
         return self._path
 
     @property
-    def durable(self) -> bool:
-        """True: accepted conversions survive the end of the process, and power loss."""
-        return True
-
-    @property
-    def shared(self) -> bool:
-        """True: other processes may append and settle too."""
-        return True
-
-    @property
-    def capacity(self) -> int:
-        """How many conversions may wait for each destination."""
-        return self._capacity
-
-    @property
     def now(self) -> Callable[[], float]:
         """Returns the time on the clock of the file, unix seconds; see `KeepsTime`."""
         return self._clock.now

@@ -22,6 +22,7 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.sqlite import leases, reports
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
@@ -62,15 +63,7 @@ class SQLiteHistory(SQLiteAccess):
         past_attempts = await self._run(attempts.attempts, *check_event_ids([event_id]))
         if not past_attempts:
             return past_attempts
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in past_attempts if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                past_attempts.append(delivered)
-        return sorted(past_attempts, key=lambda attempt: attempt.at)
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
