@@ -35,7 +35,7 @@ from anytrack_async.cli.output import (
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE
-from anytrack_async.demo.audit import FinalState, Tally, audit
+from anytrack_async.demo.audit import Audit, FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
 from anytrack_async.demo.sample import sample
 from anytrack_async.outbox.base import Outbox
@@ -91,17 +91,23 @@ def demo(
     terminal = stdout_console()
     with _temporary_folder(keep=keep) as folder, module.running(settings) as services:
         show_intro(terminal, count, services.url, faults)
-        outbox, tally = folder / "outbox.db", Tally(count, SERVICES)
-        with hide_warnings(), show_progress(terminal, tally):
-            state = anyio.run(track_sample, services.environment(collect=collect), outbox, tally)
-        result = audit(tally, state, services.ledger(ids=True))
-        show_result(terminal, tally, result)
+        outbox, environ = folder / "outbox.db", services.environment(collect=collect)
+        result = _track_and_audit(services, environ, outbox, count)
         show_next_steps(terminal, outbox if keep else None)
         if console:
             with hide_warnings():
-                anyio.run(_show_console, services.environment(collect=collect), outbox)
+                anyio.run(_show_console, environ, outbox)
         if result.problems:
             raise typer.Exit(FAILED)
+
+
+def _track_and_audit(services: Any, environ: Mapping[str, str], outbox: Path, count: int) -> Audit:
+    terminal, tally = stdout_console(), Tally(count, SERVICES)
+    with hide_warnings(), show_progress(terminal, tally):
+        state = anyio.run(track_sample, environ, outbox, tally)
+    result = audit(tally, state, services.ledger(ids=True))
+    show_result(terminal, tally, result)
+    return result
 
 
 def _demo_postgres(module: Any, count: int) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
-from anytrack_async.cli.output import FAILED, Interrupted, stdout_console, write_error
+from anytrack_async.cli.output import FAILED, stdout_console, write_error
 from anytrack_async.cli.selection import OutboxOption
-from anytrack_async.cli.signals import interruptible
+from anytrack_async.cli.signals import ended_by_sigterm, interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.client.locations import MEMORY, OutboxLocation
@@ -73,12 +72,8 @@ def listen(
     arguments = (client, app, listener, location, connections)
     # With the extra [speed], uvloop answers about a third more webhooks per second.
     loop = {"use_uvloop": find_spec("uvloop") is not None}
-    try:
+    with ended_by_sigterm():
         anyio.run(_serve, *arguments, backend_options=loop)
-    except Interrupted as exc:
-        if exc.signal != signal.SIGTERM or exc.__cause__ is not None:
-            raise
-        write_error("stopped by SIGTERM", label="note")
 
 
 async def _serve(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 
-from anytrack_async.cli.output import Interrupted, stdout_console, write_error
+from anytrack_async.cli.output import stdout_console
 from anytrack_async.cli.selection import OutboxOption
-from anytrack_async.cli.signals import interruptible
+from anytrack_async.cli.signals import ended_by_sigterm, interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.client.locations import MEMORY, OutboxLocation
@@ -62,11 +61,8 @@ def pump(
     names = None if to is None else [name.strip() for name in to.split(",")]
     progress = _Progress()
     try:
-        anyio.run(_pump, client, feed, names, str(OutboxLocation(path)), progress)
-    except Interrupted as exc:
-        if exc.signal != signal.SIGTERM:
-            raise
-        write_error("stopped by SIGTERM", label="note")
+        with ended_by_sigterm():
+            anyio.run(_pump, client, feed, names, str(OutboxLocation(path)), progress)
     finally:
         progress.print_now()
 

@@ -28,6 +28,17 @@ _SECONDS_TO_LEAVE = {signal.SIGINT: 1.0, signal.SIGTERM: 10.0}
 _COUNTING = 0.5  # seconds; an outbox that another process has locked is left uncounted
 
 
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let a block end in good order when SIGTERM interrupts it, unless conversions are lost."""
+    try:
+        yield
+    except Interrupted as exc:
+        if exc.signal != signal.SIGTERM or exc.__cause__ is not None:
+            raise
+        write_error("stopped by SIGTERM", label="note")
+
+
 @asynccontextmanager
 async def interruptible(
     client: AnyTrackClient, outbox: str | None, *, quiet: bool = False

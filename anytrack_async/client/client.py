@@ -126,8 +126,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
     ) -> None:
         sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
-        own = (LoggingObserver(), self._counters) if log else (self._counters,)
-        observer = Observers([*own, *as_tuple("observers", observers)])
+        observer = self._make_observers(observers, log=log)
         self._observers, self._telemetry, self._subscriptions = observer, telemetry, WeakSet()
         access = AnyTrackAccess(
             api_key,
@@ -142,13 +141,14 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
         all_sinks = sinks if self._anytrack is None else (self._anytrack, *sinks)
         self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
-        self._can_read = access.check is None
-        self._sends_with_api_key = isinstance(self._anytrack, AnyTrackSink)
         self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
-        # Without AnyTrack's sink: there are no pushes to AnyTrack.
-        self._sinks = {sink.name: sink for sink in sinks}
+        self._can_read, self._sinks = access.check is None, {sink.name: sink for sink in sinks}
         _observe(all_sinks, observer)
+
+    def _make_observers(self, observers: Sequence[Observer], *, log: bool) -> Observers:
+        own = (LoggingObserver(), self._counters) if log else (self._counters,)
+        return Observers([*own, *as_tuple("observers", observers)])
 
     @classmethod
     def from_env(
@@ -312,7 +312,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         """
         self._dispatcher.guard.check()
         check_header_value("token", token)
-        if destination == ANYTRACK and self._can_read and not self._sends_with_api_key:
+        has_key_for_sending = isinstance(self._anytrack, AnyTrackSink)
+        if destination == ANYTRACK and self._can_read and not has_key_for_sending:
             self._session.authorize(token)  # for reads: the collect URL has no token
             return
         checked_names("use_token", [destination], self._dispatcher.destinations)

@@ -7,6 +7,7 @@ confirmation: a proxy or the login page of a network answers so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -19,12 +20,15 @@ _STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})
 
 _WORDS = frozenset(
     {
-        *("accepted", "already_exists", "complete", "completed", "created", "done", "duplicate"),
-        *("duplicated", "exists", "ok", "okay", "processed", "queued", "received", "recorded"),
-        *("succeeded", "success", "successful", "true", "200", "201", "202"),
+        *("accepted", "added", "already_exists", "approved", "complete", "completed", "created"),
+        *("done", "duplicate", "duplicated", "enqueued", "exists", "logged", "ok", "okay"),
+        *("pending", "processed", "processing", "queued", "received", "recorded", "registered"),
+        *("saved", "scheduled", "stored", "succeeded", "success", "successful", "tracked"),
+        *("true", "200", "201", "202"),
     }
 )
 _MAX_ENVELOPES = 3  # in each other; a recursion over more could fail
+_LONGEST_MESSAGE = 200  # characters
 _MARKERS = ("status", "result", "success", "ok")
 _ENVELOPE = frozenset(
     {
@@ -89,11 +93,32 @@ def _object_confirms(
 
 
 def _envelope_confirms(body: Mapping[str, Any], own_fields: Collection[str], levels: int) -> bool:
-    if body.get("id") or _is_positive(body.get("message")):
+    if body.get("id") or _is_positive(body.get("message")) or _message_confirms(body):
         return True
     inner = body.get("data")
     return (
         levels > 0 and isinstance(inner, dict) and _object_confirms(inner, own_fields, levels - 1)
+    )
+
+
+_POSITIVE_WORD = re.compile(
+    r"(?i)\b(?:accepted|created|duplicate|processed|queued|received|recorded|saved|stored"
+    r"|success(?:ful(?:ly)?)?|tracked)\b"
+)
+_NEGATIVE_WORD = re.compile(
+    r"(?i)\b(?:no|not|never|without|but|cannot|un\w+|error|fail\w*|invalid|missing|reject\w*|denied"
+    r"|\w+n't)\b"
+)
+
+
+def _message_confirms(body: Mapping[str, Any]) -> bool:
+    """Return whether the message is a sentence like "Conversion recorded successfully"."""
+    message = body.get("message")
+    return (
+        isinstance(message, str)
+        and len(message) <= _LONGEST_MESSAGE
+        and _POSITIVE_WORD.search(message) is not None
+        and _NEGATIVE_WORD.search(message) is None
     )
 
 

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import attrs
 import orjson
 
+from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
 from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.consent import withhold_clicks, without_identity
 from anytrack_async.destinations.refusal import noting_status
@@ -42,15 +43,10 @@ _TEMPORARY = frozenset({408, 425})
 _NO_SUCH_PATH = frozenset({404, 405, 410})  # the path of `POST /conversions` is always the same
 _NO_ACCESS = frozenset({401, 402, 403})
 _ABOUT_CONTENT = frozenset({409, 422})
-_names_access = re.compile(
-    r"(?i)api.?key|token|permission|unauthori[sz]ed|forbidden|credential"
-    r"|account.{0,30}(?:active|closed|disabled|exist|suspended|unknown)"
-).search
 _names_click = re.compile(r"(?i)click|order").search
 _names_duplicate = re.compile(r"(?i)duplicate|already|exists").search
-_OWN_FIELDS = ("conversion_id", "conversion_type")
+_OWN_FIELDS = ("conversion_id", "conversion_type", "conversionId", "conversion")
 _ID_FIELDS = ("conversion_id", "conversionId", "id")
-_DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
 
 
 def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
@@ -175,12 +171,13 @@ def _read_failure(
     reason, code = _reason(response)
     status = response.status
     if status == 429:
-        wait = response.retry_after
-        raise Throttled(reason, code=code, after=_DEFAULT_PAUSE if wait is None else wait)
+        raise throttled(response, reason, code)
     if status in _TEMPORARY or not 400 <= status < 500:
         return Outcome.retry(reason, code=code, after=response.retry_after)
     own_code = _own_error_code(status, body)
-    if _is_about_access(response, own_code, reason):
+    if own_code is not None and (outcome := outcome_unless_rejected(response, reason, code)):
+        return outcome
+    if _is_about_access(response, own_code):
         raise NeedsOperator(reason, code=code)
     if status in _NO_SUCH_PATH and not _names_click(own_code or ""):
         raise NeedsOperator(_ask_for_base_url(reason), cause="configuration", code=code)
@@ -192,11 +189,11 @@ def _read_failure(
     return Outcome.rejected(reason, code=code)
 
 
-def _is_about_access(response: Response, own_code: str | None, reason: str) -> bool:
+def _is_about_access(response: Response, own_code: str | None) -> bool:
     if own_code is None:
         # A 401 needs no words; but a page asks for the password of another service.
         return response.status == 401 and response.content.lstrip()[:1] in (b"", b"{")
-    return response.status in _NO_ACCESS or bool(_names_access(f"{own_code} {reason}"))
+    return response.status in _NO_ACCESS
 
 
 def _own_error_code(status: int, body: Mapping[str, Any]) -> str | None:
@@ -238,11 +235,9 @@ def _read_other_words(
 ) -> Outcome:
     if confirms(response, _OWN_FIELDS):
         report_unusual(response)
-        inner = body.get("data")
-        return Outcome.delivered(
-            _remote_id(body, *_ID_FIELDS)
-            or (_remote_id(inner, *_ID_FIELDS) if isinstance(inner, Mapping) else None)
-        )
+        objects = (body, body.get("data"), body.get("conversion"))
+        ids = (_remote_id(part, *_ID_FIELDS) for part in objects if isinstance(part, Mapping))
+        return Outcome.delivered(next(filter(None, ids), None))
     # Some proxies answer 200 with a page of their own, so a 200 without confirmation is retried.
     return Outcome.retry(f"AnyTrack answered {response.status} without confirming the conversion")
 

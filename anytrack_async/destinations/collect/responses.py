@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
 from anytrack_async.destinations.anytrack.payload import NotAnyTrack
 from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.refusal import noting_status
-from anytrack_async.destinations.sink import NeedsOperator, Throttled
+from anytrack_async.destinations.sink import NeedsOperator
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import read_error_body
@@ -25,10 +26,10 @@ from anytrack_async.transport.message import Response
 
 IS_URL_RIGHT: Final = "is the collect URL (ANYTRACK_COLLECT_URL) right?"
 
-_DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
 _TEMPORARY = frozenset({408, 425})
 _NO_SUCH_PATH = frozenset({404, 405, 410})
 _NO_ACCESS = frozenset({401, 402, 403, 407})
+_ABOUT_CONTENT = frozenset({400, 409, 413, 422})
 _LONGEST_LOOK = 2_000  # bytes of a body that are searched for words
 _OWN_FIELDS = ("click_id", "clickId", "event_id", "eventId", "conversion_id", "received", "success")
 _ID_FIELDS = ("conversion_id", "conversionId", "eventId", "event_id", "id")
@@ -56,8 +57,7 @@ def read_outcome(
     """
     status, text = response.status, _text(response)
     if status == 429:
-        (reason, code), wait = _reason(response), response.retry_after
-        raise Throttled(reason, code=code, after=_DEFAULT_PAUSE if wait is None else wait)
+        raise throttled(response, *_reason(response))
     if status in _TEMPORARY or status >= 500 or status < 200:
         reason, code = _reason(response)
         return Outcome.retry(reason, code=code, after=response.retry_after)
@@ -86,8 +86,7 @@ def _refusal(text: str) -> Outcome | None:
 def _read_success(response: Response, report_unusual: Callable[[Response], None]) -> Outcome:
     body = response.json_object()
     if _says_failure(body):
-        reason, code = _reason(response)
-        return Outcome.rejected(reason, code=code)
+        return _read_own_words(response)
     if not body and response.content.lstrip()[:1] in (b"{", b"[") and not _is_empty_json(response):
         return Outcome.retry(f"AnyTrack's answer was cut off (status {response.status})")
     if not confirms(response, _OWN_FIELDS) and _text(response).strip().lower() not in ("ok", ""):
@@ -98,8 +97,10 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
 def _says_failure(body: Mapping[str, Any]) -> bool:
     if body.get("error") or body.get("errors") or body.get("success") is False:
         return not _names_duplicate(str(body.get("error") or body.get("message") or ""))
-    status = body.get("status")
-    return isinstance(status, str) and status.lower() in ("error", "failed", "rejected")
+    status, code = body.get("status"), body.get("code")
+    numbers = [number for number in (status, code) if type(number) is int]
+    words = isinstance(status, str) and status.lower() in ("error", "failed", "rejected")
+    return words or any(number >= 400 for number in numbers)
 
 
 def _is_empty_json(response: Response) -> bool:
@@ -108,13 +109,24 @@ def _is_empty_json(response: Response) -> bool:
 
 def _read_refusal(response: Response, text: str) -> Outcome:
     reason, code = _reason(response)
-    if _names_duplicate(text):
-        return Outcome.delivered()
-    if response.status in _NO_SUCH_PATH:
+    status, body = response.status, response.json_object()
+    if _names_duplicate(text) or (status == 409 and _remote_id(body)):
+        return Outcome.delivered(_remote_id(body))
+    if status in _NO_SUCH_PATH:
         raise NeedsOperator(_ask_for_url(response), cause="configuration", code=code)
-    if response.status in _NO_ACCESS:
+    if status in _NO_ACCESS:
         raise NeedsOperator(f"{reason}; {IS_URL_RIGHT}", cause="configuration", code=code)
-    return Outcome.rejected(reason, code=code)
+    if status not in _ABOUT_CONTENT or not text.strip():  # a 415 or 426 concerns every conversion
+        raise NotAnyTrack(_ask_for_url(response), cause="configuration", code=code)
+    return _read_own_words(response)
+
+
+def _read_own_words(response: Response) -> Outcome:
+    """Return the outcome of an error in AnyTrack's words; one without words names no cause."""
+    (reason, code), error = _reason(response), response.json_object()
+    if error and not any(error.get(name) for name in ("error", "errors", "message", "detail")):
+        return Outcome.retry(f"AnyTrack gave no reason: {reason}", code=code)
+    return outcome_unless_rejected(response, reason, code) or Outcome.rejected(reason, code=code)
 
 
 def _ask_for_url(response: Response) -> str:

@@ -168,34 +168,50 @@ async def decode_claim(
     # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
     at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(large_bytes, _BYTES_AT_ONCE))
     attempts, lost_leases = ranges.columns_of([seq for seq, *_ in rows])
-    seqs: list[int] = []
-    conversions: list[Conversion] = []
-    tries: list[int] = []
-    accepted_at: list[float] = []
-    unreadable: list[FailedEntry] = []
-    for count, ((seq, at, payload, digest), attempt) in enumerate(
-        zip(rows, attempts, strict=True), 1
-    ):
-        try:
-            conversions.append(cache.decode(payload, digest))
-            seqs.append(seq)
-            tries.append(attempt)
-            accepted_at.append(at + shift)
-        except DecodeError as exc:
-            unreadable.append(FailedEntry(seq=seq, attempts=attempt, error=str(exc)))
-        if count % at_once == 0:
-            await checkpoint()
+    entries, unreadable = await _decode_rows(rows, attempts, shift, cache, at_once)
     return PostgresClaim(
         destination=name,
         lease_id=lease_id,
-        entries=Entries(
-            seqs=seqs, conversions=conversions, attempts=tries, accepted_at=accepted_at
-        ),
+        entries=entries,
         lost_leases=lost_leases,
         large_bytes=large_bytes,
         unreadable=unreadable,
         ranges=ranges.with_attempts,
     )
+
+
+async def _decode_rows(
+    rows: Sequence[Any],
+    attempts: Sequence[int],
+    shift: float,
+    cache: ConversionCache,
+    at_once: int,
+) -> tuple[Entries, list[FailedEntry]]:
+    """Return the readable entries and the unreadable ones; others run after each *at_once*."""
+    seqs: list[int] = []
+    conversions: list[Conversion] = []
+    attempts_of_readable: list[int] = []
+    accepted_at: list[float] = []
+    unreadable: list[FailedEntry] = []
+    for count, ((seq, accepted, payload, digest), attempt) in enumerate(
+        zip(rows, attempts, strict=True), 1
+    ):
+        try:
+            conversions.append(cache.decode(payload, digest))
+            seqs.append(seq)
+            attempts_of_readable.append(attempt)
+            accepted_at.append(accepted + shift)
+        except DecodeError as exc:
+            unreadable.append(FailedEntry(seq=seq, attempts=attempt, error=str(exc)))
+        if count % at_once == 0:
+            await checkpoint()
+    entries = Entries(
+        seqs=seqs,
+        conversions=conversions,
+        attempts=attempts_of_readable,
+        accepted_at=accepted_at,
+    )
+    return entries, unreadable
 
 
 def failure_columns(

@@ -24,6 +24,7 @@ from tests.destinations.collect.doubles import answer
         (200, '{"message":"Duplicate"}'),
         (409, '{"error":"Duplicate transaction"}'),
         (200, '{"success":false,"error":"duplicate"}'),
+        (409, '{"conversion_id":"c7"}'),
     ],
 )
 def test_a_success_or_a_duplicate_is_delivered(status, content):
@@ -68,6 +69,8 @@ def test_a_refusal_is_rejected_with_its_reason(status, content, code):
         (404, '{"error":"not found"}'),
         (405, ""),
         (410, "gone"),
+        *((status, "") for status in (400, 406, 409, 411, 413, 415, 421, 423, 426, 431, 451, 499)),
+        (415, '{"message":"unsupported media type"}'),
     ],
 )
 def test_an_answer_that_is_not_anytracks_asks_for_the_url(status, content):
@@ -87,6 +90,29 @@ def test_no_access_needs_an_operator(status):
 @pytest.mark.parametrize(("status", "content"), [(500, ""), (503, "<html>"), (200, '{"status":"o')])
 def test_a_failure_is_retried(status, content):
     assert read_outcome(answer(status, content)).status is Status.RETRY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"success":false}',
+        '{"status":"error","code":500}',
+        '{"error":"internal server error"}',
+        '{"status":"error","message":"down for maintenance"}',
+        '{"error":"please try again later"}',
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 422])
+def test_an_error_that_names_no_conversion_is_retried(status, content):
+    assert read_outcome(answer(status, content)).status is Status.RETRY
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_error_about_the_account_or_its_quota_rejects_no_conversion(status):
+    with pytest.raises(NeedsOperator):
+        read_outcome(answer(status, '{"error":"Integration is disabled"}'))
+    with pytest.raises(Throttled):
+        read_outcome(answer(status, '{"error":{"code":"rate_limited","message":"slow"}}'))
 
 
 def test_too_many_requests_throttle():

@@ -1,0 +1,62 @@
+"""What the words of a refusal say about its cause: the conversion, the account, or the moment.
+
+AnyTrack's REST API and its collect endpoint answer one conversion at a time, so a refusal looks as
+if it were about that conversion. But words such as ``rate_limited`` or ``subscription_expired``
+concern every conversion alike, and none of them may become a dead letter for that.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from anytrack_async.destinations.sink import NeedsOperator, Throttled
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.message import Response
+
+DEFAULT_PAUSE: Final = 1.0  # seconds, after a 429 without `Retry-After`
+
+_names_limit = re.compile(
+    r"(?i)rate.?limit|too.?many.?(?:requests|calls)|throttl|quota|slow.?down"
+    r"|limit.{0,20}(?:exceeded|reached)"
+).search
+_names_moment = re.compile(
+    r"(?i)maintenance|temporar|\b(?:try|retry).{0,20}(?:again|later)|time(?:d|.?)?.?out|overload"
+    r"|(?:service|server|system|api|currently|is).{0,3}(?:unavailable|busy)"
+    r"|internal.?(?:server.?)?error|server.?error"
+).search
+_names_access = re.compile(
+    r"(?i)api.?key|token|permission|unauthori[sz]ed|forbidden|credential|access.?denied"
+    r"|payment.?required|billing|upgrade.{0,10}plan"
+    r"|(?:account|integration|licen[cs]e|plan|property|subscription|trial).{0,30}"
+    r"(?:active|blocked|cancel|closed|disabled|enabled|exist|expired|frozen|locked|paused|suspended"
+    r"|unknown)"
+).search
+
+
+def throttled(response: Response, reason: str, code: str | None) -> Throttled:
+    """Return the signal of a response that asks to wait, as long as it says, else a second."""
+    wait = response.retry_after
+    return Throttled(reason, code=code, after=DEFAULT_PAUSE if wait is None else wait)
+
+
+def outcome_unless_rejected(response: Response, reason: str, code: str | None) -> Outcome | None:
+    """Return None if a refusal in AnyTrack's own words concerns the conversion, else its outcome.
+
+    Args:
+        response: a 4xx, or a 2xx that names an error.
+        reason: the message of the refusal.
+        code: its code.
+
+    Raises:
+        Throttled: there were too many requests.
+        NeedsOperator: the account, its plan or its credentials are the cause.
+    """
+    words = f"{code or ''} {reason}"
+    if _names_limit(words):
+        raise throttled(response, reason, code)
+    if _names_moment(words):
+        return Outcome.retry(reason, code=code, after=response.retry_after)
+    if _names_access(words):
+        raise NeedsOperator(reason, code=code)
+    return None

@@ -1,0 +1,123 @@
+"""Words of a refusal that concern every conversion: none becomes a dead letter for them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from anytrack_async.destinations.anytrack.payload import read_outcome
+from anytrack_async.destinations.sink import NeedsOperator, Throttled
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.transport.message import Response
+
+
+def read(status: int, body: Any) -> Outcome:
+    response = httpx.Response(status, content=json.dumps(body))
+    return read_outcome(
+        Response(
+            service="anytrack",
+            status=status,
+            headers=dict(response.headers),
+            content=response.content,
+        )
+    )
+
+
+def refusal(code: str, message: str = "no") -> dict[str, str]:
+    return {"status": "error", "code": code, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("rate_limited", "no"),
+        ("too_many_requests", "no"),
+        ("quota_exceeded", "no"),
+        ("x", "Rate limit of your API key exceeded"),
+        ("x", "monthly limit reached"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_words_about_a_limit_throttle(status: int, code: str, message: str):
+    with pytest.raises(Throttled):
+        read(status, refusal(code, message))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("maintenance", "no"),
+        ("internal_error", "no"),
+        ("timeout", "no"),
+        ("x", "Service unavailable"),
+        ("x", "Please try again in a minute"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_words_about_the_moment_retry(status: int, code: str, message: str):
+    assert read(status, refusal(code, message)).status is Status.RETRY
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("subscription_expired", "no"),
+        ("integration_disabled", "no"),
+        ("x", "Your plan is not active"),
+        ("x", "Upgrade your plan"),
+        ("x", "Account is locked"),
+        ("x", "access denied"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_words_about_the_account_need_an_operator(status: int, code: str, message: str):
+    with pytest.raises(NeedsOperator):
+        read(status, refusal(code, message))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("invalid_revenue", "revenue must be a number"),
+        ("unknown_currency", "currency is not supported"),
+        ("click_not_found", "Click not found"),
+        ("x", "timestamp is too old"),
+        ("x", "order_id is longer than the limit of 100 characters"),
+    ],
+)
+def test_words_about_the_conversion_reject_it(code: str, message: str):
+    assert read(400, refusal(code, message)).status is Status.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("body", "remote_id"),
+    [
+        ({"conversionId": "c1"}, "c1"),
+        ({"conversion": {"id": 7}}, "7"),
+        ({"status": "pending"}, None),
+        ({"status": "stored", "data": {"conversionId": "c2"}}, "c2"),
+        ({"message": "Conversion recorded successfully"}, None),
+        ({"message": "Your conversion was received.", "request_id": "r"}, None),
+    ],
+)
+def test_other_words_confirm(body: Any, remote_id: str | None):
+    outcome = read(200, body)
+
+    assert (outcome.status, outcome.remote_id) == (Status.DELIVERED, remote_id)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Conversion not recorded",
+        "created, but an error occurred",
+        "unsuccessful",
+        "The request was received without a click id",
+        "Welcome",
+    ],
+)
+def test_a_sentence_that_denies_it_confirms_nothing(message: str):
+    assert read(200, {"message": message}).status is Status.RETRY
