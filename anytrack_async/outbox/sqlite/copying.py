@@ -9,8 +9,8 @@ import attrs
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.checks import check_number
+from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.queries import log as queries
