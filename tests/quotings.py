@@ -118,6 +118,11 @@ QUOTINGS: dict[str, Callable[[str], str]] = {
     "direction marks": lambda secret: "\u202e".join(secret) + "\u202c",
     "variation selectors": lambda secret: "\ufe0f".join(secret),
     "isolates and joiners": lambda secret: "\u2066\u034f".join(secret),
+    "zero width": lambda secret: f"{secret[:5]}\u200b{secret[5:]}",
+}
+
+
+DISGUISES: dict[str, Callable[[str], str]] = {
     **{
         f"in fives between {name}": lambda secret, between=between: between.join(fives(secret))
         for name, between in BETWEEN.items()
@@ -139,8 +144,8 @@ QUOTINGS: dict[str, Callable[[str], str]] = {
     "hexadecimal of lower case": lambda secret: secret.lower().encode().hex(),
     "JSON in base64, percent-encoded": lambda secret: quote(base64(json.dumps([secret])), safe=""),
     "base32": lambda secret: b32encode(secret.encode()).decode(),
-    "zero width": lambda secret: f"{secret[:5]}\u200b{secret[5:]}",
 }
+"""Ways that a service hardly uses, which are found in failures only."""
 
 
 def leaks(output: str, secret: str) -> list[str]:
