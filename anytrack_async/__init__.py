@@ -173,16 +173,22 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
         DeadLetterFilter as DeadLetterFilter,
+        DeadLetterPage as DeadLetterPage,
+        DeadLetterStep as DeadLetterStep,
+        SearchesDeadLetters as SearchesDeadLetters,
     )
     from anytrack_async.outbox.history import (
         AcceptedCount as AcceptedCount,
+        ConversionPage as ConversionPage,
         KeepsHistory as KeepsHistory,
         OutcomeCount as OutcomeCount,
         PastAttempt as PastAttempt,
         ReleaseReason as ReleaseReason,
         RememberedConversion as RememberedConversion,
+        SearchesConversions as SearchesConversions,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
+    from anytrack_async.outbox.pauses import Pause as Pause
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox as PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
@@ -263,11 +269,15 @@ else:
             "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
             "KeepsCheckpoints KeepsRemoteIds KeepsSummaries ListsAccepted MeasuresAge WatchesNews"
         ),
-        "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
+        "anytrack_async.outbox.dead_letters": (
+            "DeadLetter DeadLetterFilter DeadLetterPage DeadLetterStep SearchesDeadLetters"
+        ),
         "anytrack_async.outbox.history": (
-            "AcceptedCount KeepsHistory OutcomeCount PastAttempt ReleaseReason RememberedConversion"
+            "AcceptedCount ConversionPage KeepsHistory OutcomeCount PastAttempt ReleaseReason "
+            "RememberedConversion SearchesConversions"
         ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
+        "anytrack_async.outbox.pauses": "Pause",
         "anytrack_async.outbox.postgres.outbox": "PostgresOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",

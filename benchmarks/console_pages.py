@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,25 +18,40 @@ NEEDS = ("starlette", "jinja2")
 TARGET, GROWTH_TARGET = 0.150, 2.0  # seconds, times
 
 _BATCH = 1_000
-_SAMPLES = 7
-_REASONS = 40
+_SAMPLES = 16
+_REASONS = 20  # so that a page of one of them is full, also of the small file
+_SMALL, _LARGE = 11_000, 1_100_000  # of which every eleventh is a dead letter
 
 _PAGES = {
     "overview": "",
+    "its charts": "trends",
     "dead letters": "dead-letters",
+    "a page in their middle": "dead-letters?after={middle}",
     "those of a code": "dead-letters?destination=meta&code=E7",
+    "those with some words": "dead-letters?text=REASON+h",
+    "words that none has": "dead-letters?text=unheard+of",
+    "the old ones, of which there are none": "dead-letters?older=1d",
+    "the new ones": "dead-letters?newer=1h",
     "a delivered conversion": "conversion?event_id=sale:1",
+    "the last delivered conversion": "conversion?event_id=sale:{last}",
     "a dead letter": "conversion?event_id=sale:0",
+    "correcting it": "edit?event_id=sale:0",
+    "an event id": "find#q=sale:1",
+    "an order id": "find#q={last}",
+    "a click id": "find#q=c{dead}",
+    "a click id that is unknown": "find#q=unheard-of",
+    "replaying those of a code": "replay#scope=all&code=E7",
     "conversions": "conversions",
     "settings": "settings",
 }
+"""Page → its address; what follows a ``#`` is posted."""
 
 
 def run(quick: bool) -> Row:
     """Measure every page, of a small file and of a large one."""
-    large = 11_000 if quick else 1_100_000
+    large = _SMALL if quick else _LARGE
     with tempfile.TemporaryDirectory() as folder:
-        small_times = asyncio.run(_measure(Path(folder) / "small.db", 11_000))
+        small_times = asyncio.run(_measure(Path(folder) / "small.db", _SMALL))
         times = asyncio.run(_measure(Path(folder) / "large.db", large))
     slowest = max(times, key=lambda name: times[name])
     growth = {name: times[name] / small_times[name] for name in times}
@@ -66,13 +81,15 @@ async def _measure(path: Path, count: int) -> Mapping[str, float]:
         claim = await outbox.claim("meta", _BATCH, 600)
         await outbox.settle(claim, [_failure(seq) for seq in claim.entries.seqs[::11]])
     await outbox.prune(remember=3_600)
+    numbers = {"middle": count // 2, "last": count - 3, "dead": (count - 1) // 11 * 11}
     times: dict[str, list[float]] = {name: [] for name in _PAGES}
-    for _ in range(_SAMPLES):
-        for name, address in _PAGES.items():
+    for name, address in _PAGES.items():
+        for _ in range(_SAMPLES):
             # A new application each time: nothing that it has read before helps it.
-            times[name].append(await _first_byte(console(outbox), address))
+            app = console(outbox, admin=lambda _: True)
+            times[name].append(await _first_byte(app, address.format(**numbers)))
     await outbox.aclose()
-    return {name: median(samples[1:]) for name, samples in times.items()}
+    return {name: median(samples[3:]) for name, samples in times.items()}
 
 
 def _sale(number: int) -> Conversion:
@@ -87,15 +104,21 @@ def _failure(seq: int) -> FailedEntry:
 
 
 async def _first_byte(app: Any, address: str) -> float:
+    address, _, form = address.partition("#")
     path, _, query = address.partition("?")
     scope = {
         "type": "http",
-        "method": "GET",
+        "method": "POST" if form else "GET",
         "path": f"/{path}",
         "raw_path": f"/{path}".encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"localhost")],
+        "headers": [
+            (b"host", b"localhost"),
+            (b"sec-fetch-site", b"same-origin"),
+            (b"content-type", b"application/x-www-form-urlencoded"),
+            (b"content-length", str(len(form)).encode()),
+        ],
         "client": ("127.0.0.1", 1),
         "scheme": "http",
         "server": ("localhost", 80),
@@ -104,13 +127,15 @@ async def _first_byte(app: Any, address: str) -> float:
     seen: list[float] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start" and message["status"] != 200:
+        if message["type"] == "http.response.start" and message["status"] not in (200, 303, 404):
             raise RuntimeError(f"{address}: {message['status']}")
         if message["type"] == "http.response.body" and not seen:
             seen.append(time.perf_counter())
 
-    def receive() -> Awaitable[Any]:
-        return asyncio.sleep(3_600)
+    body = [{"type": "http.request", "body": form.encode(), "more_body": False}]
+
+    async def receive() -> Any:
+        return body.pop() if body else await asyncio.sleep(3_600)
 
     began = time.perf_counter()
     await app(scope, receive, send)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from anytrack_async import PostgresOutbox
 from anytrack_async.outbox.postgres.append import APPEND
 from benchmarks.measure import Row
 from benchmarks.postgres import (
-    FLOOR,
     INSERT,
     NEEDS,
     batches,
-    connect,
     interleaved,
     lines,
+    prepare,
     sales,
     server,
 )
@@ -51,10 +49,7 @@ def run(quick: bool) -> Row:
 
 
 async def _measure(started: PostgresServer, rows: int, rounds: int):
-    outbox = PostgresOutbox(started.dsn)
-    await outbox.open(["anytrack", "meta", "hubspot"])
-    connection = await connect(started.dsn)
-    await connection.execute(FLOOR)
+    outbox, (connection,) = await prepare(started.dsn, 1)
 
     def made(write: Callable[..., Awaitable[object]]) -> Callable[[], Awaitable[int]]:
         # Encoded before the clock runs.
@@ -87,8 +82,6 @@ async def _measure(started: PostgresServer, rows: int, rounds: int):
         return rows
 
     runs = {_FLOOR: made(insert), _OURS: made(append), _CLIENT: client}
-    for each in runs.values():  # the first calls plan statements
-        await each()
     costs = await interleaved(started.pid, runs, rounds)
     await connection.close()
     await outbox.aclose()

@@ -60,13 +60,11 @@ async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str,
                 queries.READ_ONE, row["firsts"][0], row["lasts"][0], name
             )
             assert len(records) == BATCH
-            (settled,) = await connection.fetch(queries.SETTLE, name, lease)
+            (settled,) = await connection.fetch(queries.SETTLE, name, lease, None)
             assert settled[0]
         return rows
 
     runs = {_FLOOR: read, _OURS: claim}
-    for each in runs.values():
-        await each()
     costs = await interleaved(started.pid, runs, rounds)
     await outbox.aclose()
     return costs

@@ -8,14 +8,13 @@ import time
 from anytrack_async import PostgresOutbox
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import connect, fill, server
+from benchmarks.postgres import NAMES, connect, fill, server
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 30
 NEEDS = postgres.NEEDS
 
 BATCH = 100
-NAMES = ("anytrack", "meta", "hubspot")
 
 
 def run(quick: bool) -> Row:

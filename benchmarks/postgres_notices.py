@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-from anytrack_async import PostgresOutbox
 from anytrack_async.outbox.postgres.append import AppendArguments
 from anytrack_async.outbox.postgres.claim import new_lease_id
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.news import News
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import ServerCost, connect, interleaved, lines, server
+from benchmarks.postgres import ServerCost, interleaved, lines, prepare, server
 from benchmarks.postgres_single import CONNECTIONS, append, single_writes
 from tests.servers.postgres import PostgresServer
 
@@ -44,10 +43,8 @@ async def _measure(
     started: PostgresServer, rows: int, rounds: int
 ) -> tuple[dict[str, ServerCost], int]:
     """Return the costs, and how many notices arrived."""
-    outbox = PostgresOutbox(started.dsn)
-    await outbox.open(["anytrack", "meta", "hubspot"])
+    outbox, connections = await prepare(started.dsn, CONNECTIONS)
     await outbox.aclose()
-    connections = [await connect(started.dsn) for _ in range(CONNECTIONS)]
     heard: list[str | None] = []
     listening = asyncio.Event()
 
@@ -66,8 +63,6 @@ async def _measure(
             _FLOOR: single_writes(connections, append, rows, rounds),
             _OURS: single_writes(connections, append_and_announce, rows, rounds),
         }
-        for each in runs.values():
-            await each()
         costs = await interleaved(started.pid, runs, rounds)
         await asyncio.sleep(0.1)  # for the last notice
     if len(heard) < 2:

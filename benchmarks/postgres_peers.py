@@ -15,8 +15,8 @@ import asyncpg
 from anytrack_async import AnyTrackClient, Conversion, Outcome, PostgresOutbox, SinkLimits
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import connect, fill, server, server_cpu
-from benchmarks.postgres_workers import BATCH, NAMES, claim_until_empty
+from benchmarks.postgres import NAMES, connect, fill, server, server_cpu
+from benchmarks.postgres_workers import BATCH, claim_until_empty
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 32

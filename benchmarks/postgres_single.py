@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from anytrack_async import PostgresOutbox
 from anytrack_async.outbox.postgres.append import APPEND_ONE, APPENDED_ONE, AppendArguments
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import FLOOR, ServerCost, batches, connect, interleaved, lines, server
+from benchmarks.postgres import ServerCost, batches, interleaved, lines, prepare, server
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 27
@@ -64,10 +63,7 @@ def single_writes(
 
 
 async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str, ServerCost]:
-    outbox = PostgresOutbox(started.dsn)
-    await outbox.open(["anytrack", "meta", "hubspot"])
-    connections = [await connect(started.dsn) for _ in range(CONNECTIONS)]
-    await connections[0].execute(FLOOR)
+    outbox, connections = await prepare(started.dsn, CONNECTIONS)
 
     async def insert(connection, batch) -> None:
         await connection.fetch(_INSERT, batch.event_ids[0], batch.payloads[0])
@@ -76,8 +72,6 @@ async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str,
         _FLOOR: single_writes(connections, insert, rows, rounds),
         _OURS: single_writes(connections, append, rows, rounds),
     }
-    for each in runs.values():
-        await each()
     costs = await interleaved(started.pid, runs, rounds)
     await outbox.aclose()
     return costs

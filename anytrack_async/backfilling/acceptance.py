@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from itertools import compress, groupby
+from itertools import compress
 from typing import Protocol
 
 import anyio
 
+from anytrack_async.backfilling.addressing import Addressing
 from anytrack_async.backfilling.mapped import MappedBlock
 from anytrack_async.backfilling.report import REPEAT, Reject, RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.destinations.sink import SinkLimits, checked_names
+from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
 from anytrack_async.models.conversion import Conversion, ConversionType
@@ -23,7 +24,6 @@ from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import KeepsSummaries
 
-TOO_OLD = "too old for every destination"
 _REPEAT_REASON = (
     "its event id was accepted before: remove the row, or give it another order id if it is "
     "another conversion"
@@ -55,61 +55,6 @@ class Acceptance(Protocol):
         ...
 
 
-class _Ages:
-    """Which destinations take a conversion of some age."""
-
-    def __init__(
-        self,
-        limits: Mapping[str, SinkLimits],
-        settings: BackfillSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        to = settings.to
-        self.names = tuple(limits) if to is None else checked_names("to", to, tuple(limits))
-        self._clock = clock
-        self._max_ages = {
-            name: max_age
-            for name in self.names
-            if settings.too_old == "skip" and (max_age := limits[name].max_age) is not None
-        }
-
-    @property
-    def oldest(self) -> datetime | None:
-        """The earliest time of a conversion that some destination takes; None for no limit."""
-        if not self.names or len(self._max_ages) < len(self.names):
-            return None
-        return datetime.fromtimestamp(self._clock() - max(self._max_ages.values()), UTC)
-
-    def split(
-        self, conversions: Sequence[Conversion]
-    ) -> Sequence[tuple[tuple[str, ...], Sequence[int]]]:
-        """Return destinations and the indexes of the *conversions* that are for them."""
-        if not self._max_ages or not conversions:
-            return [(self.names, range(len(conversions)))]
-        now = self._clock()
-        ages = [now - conversion.timestamp.timestamp() for conversion in conversions]
-        if max(ages) <= min(self._max_ages.values()):
-            return [(self.names, range(len(conversions)))]
-        limits = self._max_ages
-        takers = [
-            tuple(name for name in self.names if age <= limits.get(name, age)) for age in ages
-        ]
-        if len({conversion.event_id for conversion in conversions}) < len(conversions):
-            # Some come twice: then in their order, because the first of them counts.
-            runs = groupby(range(len(takers)), takers.__getitem__)
-            return [(names, list(indexes)) for names, indexes in runs]
-        parts: dict[tuple[str, ...], list[int]] = {}
-        for index, names in enumerate(takers):
-            parts.setdefault(names, []).append(index)
-        return list(parts.items())
-
-    def count(self, names: Sequence[str], new: int, counts: RowCounts) -> None:
-        """Count *new* conversions that are for *names* only."""
-        for name in self.names:
-            if name not in names and new:
-                counts.too_old[name] = counts.too_old.get(name, 0) + new
-
-
 class Outboxed:
     """Accepts conversions into a client's outbox.
 
@@ -127,7 +72,7 @@ class Outboxed:
     ) -> None:
         self._client = client
         self._settings = settings
-        self._ages = _Ages(client.limits, settings, clock)
+        self._addressing = Addressing(client.limits, settings, clock)
         self._pace = _Pace(settings.rate)
         # The first block after a checkpoint may have been accepted before the interruption.
         self._tolerant = settings.resume
@@ -135,24 +80,24 @@ class Outboxed:
     @property
     def destinations(self) -> Sequence[str]:
         """The destinations that the conversions are for."""
-        return self._ages.names
+        return self._addressing.names
 
     @property
     def oldest(self) -> datetime | None:
         """The earliest time of a conversion that some destination takes; None for no limit."""
-        return self._ages.oldest
+        return self._addressing.oldest
 
     async def accept(self, block: MappedBlock, counts: RowCounts) -> list[Reject]:
         """Accept the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
         strict = self._settings.duplicates == "fail" and not self._tolerant
-        for names, indexes in self._ages.split(block.conversions):
+        for names, indexes in self._addressing.split(block):
             if not names:
-                counts.skip(TOO_OLD, len(indexes))
+                counts.skip(self._addressing.reason, len(indexes))
                 continue
             conversions = [block.conversions[index] for index in indexes]
             results = await self._append(conversions, names)
-            self._ages.count(names, results.count(Appended.NEW), counts)
+            self._addressing.count(names, results.count(Appended.NEW), counts)
             rejects += _judge(block, indexes, results, counts, strict=strict)
         if block.conversions:
             self._tolerant = False
@@ -208,40 +153,40 @@ class DryRun:
         self._limits = limits
         self._outbox = outbox
         self._strict = settings.duplicates == "fail"
-        self._ages = _Ages(limits, settings, clock)
-        self._expected: dict[str, int] = dict.fromkeys(self._ages.names, 0)
+        self._addressing = Addressing(limits, settings, clock)
+        self._expected: dict[str, int] = dict.fromkeys(self._addressing.names, 0)
 
     @property
     def destinations(self) -> Sequence[str]:
         """The destinations that the conversions would be for."""
-        return self._ages.names
+        return self._addressing.names
 
     @property
     def oldest(self) -> datetime | None:
         """The earliest time of a conversion that some destination takes; None for no limit."""
-        return self._ages.oldest
+        return self._addressing.oldest
 
     async def accept(self, block: MappedBlock, counts: RowCounts) -> list[Reject]:
         """Count the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
-        known = await self._known(block.conversions)
-        if not known and block.repeats.count(None) == len(block.conversions):
+        summaries = await self._known(block.conversions)
+        if not summaries and block.repeats.count(None) == len(block.conversions):
             self._count_new(block, counts)  # nearly always
             return rejects
         results: list[AppendResult] = [
-            _result(conversion, known) for conversion in block.conversions
+            _result(conversion, summaries) for conversion in block.conversions
         ]
         for index, same in enumerate(block.repeats):
             if same is True and results[index] is Appended.NEW:
                 results[index] = Appended.REPEAT
-        for names, indexes in self._ages.split(block.conversions):
-            if not names and self._ages.names:
-                counts.skip(TOO_OLD, len(indexes))
+        for names, indexes in self._addressing.split(block):
+            if not names and self._addressing.names:
+                counts.skip(self._addressing.reason, len(indexes))
                 continue
             clear = [index for index in indexes if not _contradicts(block, index)]
             part = [results[index] for index in clear]
             new = part.count(Appended.NEW)
-            self._ages.count(names, new, counts)
+            self._addressing.count(names, new, counts)
             for name in names:
                 self._expected[name] += new
             rejects += _judge(block, clear, part, counts, strict=self._strict)
@@ -250,11 +195,11 @@ class DryRun:
 
     def _count_new(self, block: MappedBlock, counts: RowCounts) -> None:
         """Count the conversions of a *block* in which none is a repeat."""
-        for names, indexes in self._ages.split(block.conversions):
-            if not names and self._ages.names:
-                counts.skip(TOO_OLD, len(indexes))
+        for names, indexes in self._addressing.split(block):
+            if not names and self._addressing.names:
+                counts.skip(self._addressing.reason, len(indexes))
                 continue
-            self._ages.count(names, len(indexes), counts)
+            self._addressing.count(names, len(indexes), counts)
             for name in names:
                 self._expected[name] += len(indexes)
             _count_accepted([block.conversions[index] for index in indexes], counts)
@@ -280,12 +225,12 @@ class DryRun:
         }
 
 
-def _result(conversion: Conversion, known: Mapping[str, str | None]) -> AppendResult:
+def _result(conversion: Conversion, summaries: Mapping[str, str | None]) -> AppendResult:
     """Return what the outbox would answer for *conversion*."""
     event_id = conversion.event_id
-    if event_id not in known:
+    if event_id not in summaries:
         return Appended.NEW
-    contradiction = find_contradiction(event_id, known[event_id], summary(conversion))
+    contradiction = find_contradiction(event_id, summaries[event_id], summary(conversion))
     return contradiction or Appended.REPEAT
 
 

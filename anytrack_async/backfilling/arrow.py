@@ -140,6 +140,8 @@ class ArrowReader:
         if types.is_float16(column.type) or types.is_float32(column.type):
             # As text, 49.9 stays 49.9; as a number of double length it is 49.900001525878906.
             return [None if text is None else float(text) for text in self._texts(column)]
+        if types.is_binary(column.type) or types.is_large_binary(column.type):
+            return [_decoded(value) for value in column.to_pylist()]
         if types.is_timestamp(column.type) and column.type.unit == "ns":
             # Python's times have microseconds; pyarrow would ask for pandas.
             column = column.cast(self._arrow.timestamp("us", column.type.tz), safe=False)
@@ -148,6 +150,14 @@ class ArrowReader:
     def _texts(self, column: Any) -> list[str | None]:
         single = column.cast(self._arrow.float32())
         return list(single.cast(self._arrow.string()).to_pylist())
+
+
+def _decoded(value: bytes | None) -> str | bytes | None:
+    """Return text that a writer has not marked as text."""
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _pieces(batches: Iterator[Any]) -> Iterator[Any]:

@@ -34,8 +34,9 @@ from anytrack_async.backfilling.identity import (
 )
 from anytrack_async.backfilling.lifting import lift
 from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching, normalised
+from anytrack_async.backfilling.own_records import RecordMapper
 from anytrack_async.backfilling.row_values import compile_amount, compile_amounts, compile_time
-from anytrack_async.backfilling.rules import REFUND_FOUND, Skip, compile_rules
+from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, compile_rules
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import InvalidConversionError
@@ -44,8 +45,6 @@ from anytrack_async.models.identifiers import order_event_id, to_event_id, to_or
 from anytrack_async.models.missing import is_missing
 
 _MAX_KNOWN_ITEMS = 4096
-
-REFUND_EVENT = "Refund"
 
 
 class RowMapper:
@@ -84,6 +83,9 @@ class RowMapper:
             settings.decimal or mapping.decimal, advice=advice, signs=self._signs
         )
         self._check_uniqueness = compile_uniqueness(mapping, header)
+        self._record: RecordMapper | None = None
+        if mapping.record is not None:
+            self._record = RecordMapper(mapping, header, settings, zone, advice)
         self._currency = settings.currency or mapping.currency
         self._rules = compile_rules(mapping, header, settings)
         self._constants = {"conversion_type": ConversionType.SALE, **mapping.constants}
@@ -160,8 +162,8 @@ class RowMapper:
             return REFUND_FOUND
         if self._check_uniqueness is not None:
             self._check_uniqueness(row)
-        if self._mapping.record is not None:
-            return self._mapping.record(self._as_record(row))
+        if self._record is not None:
+            return self._record(row)
         return self._conversion(row, others, refunded=refunded)
 
     def _conversion(self, row: Row, others: Sequence[Row], *, refunded: bool) -> Conversion | Skip:
@@ -169,8 +171,11 @@ class RowMapper:
         for name, get in self._texts:
             if value := get(row):
                 fields[name] = value
-        check_id(fields.get("order_id"))
-        self._signs.clear()
+        order_id = fields.get("order_id")
+        if type(order_id) is str and "E+" in order_id:
+            check_id(order_id)
+        if self._signs:
+            self._signs.clear()
         amount = self._amount(row) if self._amount else None
         taken: Decimal | None = None
         if refunded or (amount is not None and amount < 0):
@@ -199,7 +204,7 @@ class RowMapper:
         fields.pop("event_id", None)  # that is the sale's
         refunded = self._refund(row) if self._refund else None
         amount = refunded or amount
-        return None if amount is None else abs(amount)
+        return None if amount is None else amount.copy_abs()
 
     def _add_revenue(self, fields: dict[str, Any], amount: Decimal | None) -> None:
         if amount is None:
@@ -271,14 +276,6 @@ class RowMapper:
             return LineItem(**values)
         except InvalidConversionError as exc:
             raise InvalidConversionError(f"items.{exc.name}", exc.problem) from None
-
-    def _as_record(self, row: Row) -> dict[str, Any]:
-        values = zip(self._header.columns, row, strict=False)
-        return {
-            name: value
-            for name, value in values
-            if value is not None and value != "" and name not in REJECT_COLUMNS
-        }
 
     def columns_of(self, field: str) -> str:
         """Return the columns that *field*, as an error names it, is read from."""

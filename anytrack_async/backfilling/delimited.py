@@ -25,6 +25,9 @@ from anytrack_async.errors import ConfigurationError
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS = 20
 _STATED_DELIMITER = re.compile(r'^\ufeff?"?sep=(.)"?[ \t]*\r?\n')
+_OPEN_QUOTE = (
+    "has a quotation mark that is not closed, so that all rows behind it are in one of its cells"
+)
 _is_undecoded = re.compile(f"[{UNDECODED}]").search
 
 
@@ -217,6 +220,8 @@ class DelimitedReader:
         filled = [(line, row) for line, row in zip(lines, rows, strict=True) if row]
         if problem is not None:
             filled.append((first, []))
+        elif len(rows) < PIECE_ROWS and self._is_open(rows[-1]):
+            problem, first = _OPEN_QUOTE, lines[-1]
         problems = {first: problem} if problem else {}
         return _Piece([row for _, row in filled], [line for line, _ in filled], problems)
 
@@ -225,6 +230,10 @@ class DelimitedReader:
             return None
         advice = self._advice.state("encoding")
         return f"is not text in {self._encoding}: state the file's encoding, e.g. {advice}"
+
+    def _is_open(self, row: list[str]) -> bool:
+        """Return whether *row*, the last of the file, has a quotation mark that is not closed."""
+        return 0 < len(row) < self._width and "\n" in row[-1]
 
     def _fit_row(self, row: list[str]) -> str | None:
         """Give a short row its missing cells; return the problem of a row that is too long."""

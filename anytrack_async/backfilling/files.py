@@ -273,6 +273,8 @@ def arrow_module(purpose: str) -> ModuleType:
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -323,5 +325,5 @@ codecs.register_error("anytrack-undecoded", undecoded_bytes)
 
 def text_stream(file: OpenFile, encoding: str) -> io.TextIOWrapper:
     """Return the text of *file*; bytes that *encoding* does not allow become `UNDECODED`."""
-    errors = "replace" if encoding.startswith("utf-16") else "anytrack-undecoded"
+    errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "anytrack-undecoded"
     return io.TextIOWrapper(file.stream, encoding=encoding, errors=errors, newline="")

@@ -27,11 +27,11 @@ def first_cell(positions: Sequence[int]) -> Getter:
     """Return a getter of the first cell that is filled, of single columns."""
     if len(positions) == 1:
         return itemgetter(positions[0])
-    first, second, *rest = positions
-    if not rest:
+    first, second, *further = positions
+    if not further:
         return lambda row: row[first] or row[second]
-    if len(rest) == 1:
-        (third,) = rest
+    if len(further) == 1:
+        (third,) = further
         return lambda row: row[first] or row[second] or row[third]
     return first_filled([itemgetter(position) for position in positions])
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final
 from unicodedata import normalize
 
 import attrs
 
 from anytrack_async.backfilling.amounts import amount_parser
+from anytrack_async.backfilling.dates import written_parser
 from anytrack_async.backfilling.mapping import FileMapping, to_mapping
 from anytrack_async.backfilling.proposal import Question, to_toml
 from anytrack_async.backfilling.times import time_parser
@@ -83,46 +85,46 @@ class _Guesser:
         self._questions: list[Question] = []
 
     def guess(self) -> Guess:
-        taken = self._fields()
-        amounts = self._candidates(AMOUNTS, taken, excluded=NOT_AMOUNTS)
-        self._amount(self._numeric(amounts))
-        times = self._candidates(TIMES, taken)
-        self._time(self._timelike(times), taken)
-        if "order_id" not in taken:
+        column_of = self._fields()
+        amounts = self._candidates(AMOUNTS, column_of, excluded=NOT_AMOUNTS)
+        self._amount(self._numeric(amounts), column_of)
+        times = self._candidates(TIMES, column_of)
+        self._time(self._timelike(times), column_of)
+        if "order_id" not in column_of:
             text = "which column has the order's id? Without it, ids are made of the rows"
             self._questions.append(Question(topic="order_id", text=text, required=False))
-        if "currency" not in taken:
+        if "currency" not in column_of:
             text = 'no column has the currency: state it, e.g. currency = "EUR"'
             self._questions.append(Question(topic="currency", text=text))
-        rule = self._status(taken)
-        self._entries["columns"] = taken
+        rule = self._status(column_of)
+        self._entries["columns"] = column_of
         return Guess(
             toml=to_toml(self._entries, self._questions, rule),
-            columns=taken,
+            columns=column_of,
             questions=tuple(self._questions),
             mapping=to_mapping({**self._entries, **({"rules": [rule]} if rule else {})}),
         )
 
     def _fields(self) -> dict[str, str]:
         """Return field → column for the fields with a clear name: the best name counts."""
-        taken: dict[str, str] = {}
+        column_of: dict[str, str] = {}
         for field, names in SYNONYMS.items():
             for synonym in names:
                 matches = [
                     column
                     for column in self._columns
-                    if self._plain[column] == synonym and column not in taken.values()
+                    if self._plain[column] == synonym and column not in column_of.values()
                 ]
                 if matches:
-                    taken[field] = matches[0]
+                    column_of[field] = matches[0]
                     break
-        return taken
+        return column_of
 
     def _candidates(
-        self, names: Sequence[str], taken: Mapping[str, str], excluded: Sequence[str] = ()
+        self, names: Sequence[str], column_of: Mapping[str, str], excluded: Sequence[str] = ()
     ) -> list[str]:
         """Return the columns that are, or begin or end with, one of *names*."""
-        used = set(taken.values())
+        used = set(column_of.values())
         return [
             column
             for column in self._columns
@@ -143,13 +145,23 @@ class _Guesser:
     def _timelike(self, columns: Sequence[str]) -> list[str]:
         return [column for column in columns if all(map(_has_digit, self._cells(column)))]
 
-    def _amount(self, candidates: Sequence[str]) -> None:
+    def _like(self, fits: Callable[[Any], bool], excluded: Iterable[str]) -> list[str]:
+        """Return the columns of which nearly all cells fit, whatever their names."""
+        columns = []
+        for column in self._columns:
+            cells = self._cells(column)
+            if column not in excluded and 5 * sum(map(fits, cells)) >= 4 * max(1, len(cells)):
+                columns.append(column)
+        return columns
+
+    def _amount(self, candidates: Sequence[str], column_of: Mapping[str, str]) -> None:
         if len(candidates) != 1:
             text = (
                 "which column is the amount to send?"
                 if candidates
-                else "no column looks like an amount: which one is it?"
+                else "no column has the name of an amount: which one is it?"
             )
+            candidates = candidates or self._like(_is_amount, column_of.values())
             question = Question(topic="amount", text=text, candidates=candidates)
             self._questions.append(question)
             return
@@ -165,23 +177,26 @@ class _Guesser:
         text = f"which is the decimal sign in {column!r}?"
         self._questions.append(Question(topic="decimal", text=text, candidates=(",", ".")))
 
-    def _time(self, candidates: Sequence[str], taken: dict[str, str]) -> None:
+    def _time(self, candidates: Sequence[str], column_of: dict[str, str]) -> None:
         if len(candidates) != 1:
             text = (
                 "which column is the time of the conversion?"
                 if candidates
-                else "no column looks like the time of the conversion: which one is it?"
+                else "no column has the name of the time of the conversion: which one is it?"
             )
+            candidates = candidates or self._like(_is_written_time, column_of.values())
             self._questions.append(Question(topic="time", text=text, candidates=candidates))
             return
         (column,) = candidates
-        taken["timestamp"] = column
+        column_of["timestamp"] = column
         cells = self._cells(column)
         if all(_is_clear_time(cell) for cell in cells):
             self._zone(cells, ("iso", "unix"))
             return
         texts = [str(cell) for cell in cells]
         formats = [form for form in _FORMATS if all(_has_format(text, form) for text in texts)]
+        if not formats and self._written(texts, column):
+            return
         if len(formats) != 1:
             text = f"which is the format of the times in {column!r}?"
             question = Question(topic="time format", text=text, candidates=formats)
@@ -189,6 +204,24 @@ class _Guesser:
             return
         self._entries["formats"] = formats
         self._zone(cells, formats)
+
+    def _written(self, texts: Sequence[str], column: str) -> bool:
+        """Propose the format ``written`` if the times in *column* have it; return whether."""
+        orders = [order for order in (True, False) if _fits_written(texts, order)]
+        if not orders:
+            return False
+        self._entries["formats"] = ["written"]
+        if len(orders) == 1:
+            self._entries["day_first"] = orders[0]
+        elif not _fits_written(texts, None):
+            text = f"is 05/06/2026 in {column!r} the 5th of June?"
+            question = Question(topic="day order", text=text, candidates=("true", "false"))
+            self._questions.append(question)
+        zoned = all(parsed.tzinfo for text in texts if (parsed := written_parser(True)(text)))
+        if not zoned:
+            text = 'the times have no zone: state it, e.g. timezone = "Europe/Berlin"'
+            self._questions.append(Question(topic="timezone", text=text))
+        return True
 
     def _zone(self, cells: Sequence[Any], formats: Sequence[str]) -> None:
         if formats == ("iso", "unix") and any(_is_unix(cell) for cell in cells):
@@ -198,9 +231,9 @@ class _Guesser:
             text = 'the times have no zone: state it, e.g. timezone = "Europe/Berlin"'
             self._questions.append(Question(topic="timezone", text=text))
 
-    def _status(self, taken: Mapping[str, str]) -> dict[str, Any] | None:
+    def _status(self, column_of: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the rule for the column with the state of an order, if values are known."""
-        used = set(taken.values())
+        used = set(column_of.values())
         columns = [
             column
             for name in STATUS
@@ -253,6 +286,31 @@ def _is_clear_time(cell: Any) -> bool:
     except InvalidConversionError:
         return False
     return True
+
+
+def _fits_written(texts: Iterable[str], day_first: bool | None) -> bool:
+    parse = written_parser(day_first)
+    try:
+        return all(parse(text) is not None for text in texts)
+    except InvalidConversionError:
+        return False
+
+
+def _is_written_time(cell: Any) -> bool:
+    """Return whether *cell* is a time that no other kind of cell looks like."""
+    if not isinstance(cell, str):
+        return isinstance(cell, date)
+    if cell.strip().isdecimal():
+        return False
+    return _is_clear_time(cell) or any(_fits_written([cell], order) for order in (True, False))
+
+
+def _is_amount(cell: Any) -> bool:
+    """Return whether *cell* is a number with decimals."""
+    if isinstance(cell, str):
+        signed = cell.strip()[-3:-2] in (",", ".")
+        return signed and any(_fits(amount_parser(sign), [cell]) for sign in (",", "."))
+    return isinstance(cell, float | Decimal)
 
 
 def _is_unix(cell: Any) -> bool:

@@ -54,7 +54,12 @@ class Header:
 
     def present(self, names: Iterable[str]) -> str:
         """Return those of *names* that the file has, for a message."""
-        present = [name for name in names if normalised(name) in self._positions]
+        present = [
+            name
+            for name in names
+            if normalised(name) in self._positions
+            or normalised(name.partition(".")[0]) in self._positions
+        ]
         return ", ".join(dict.fromkeys(present))
 
     def cell(self, row: Row, column: str) -> Any:

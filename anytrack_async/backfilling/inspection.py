@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from anyio import to_thread
 
+from anytrack_async.backfilling.addressing import is_from_anytrack
 from anytrack_async.backfilling.blocks import Block
 from anytrack_async.backfilling.files import EmptyFileError
 from anytrack_async.backfilling.guess import Guess, guess_mapping
@@ -21,6 +22,7 @@ from anytrack_async.backfilling.report import Reject, SourceInfo
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources, open_source
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import UnknownFormatError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Outbox
@@ -113,8 +115,12 @@ async def inspect_source(
         info, block = await to_thread.run_sync(_first_block, source, settings, preset, mapping)
     except UnknownFormatError:
         return await to_thread.run_sync(_guess, source, settings)
-    shown = block.conversions[:rows]
-    reports = await outbox.reports([sale.event_id for sale in shown]) if outbox and shown else {}
+    conversions = block.conversions[:rows]
+    reports = (
+        await outbox.reports([sale.event_id for sale in conversions])
+        if outbox and conversions
+        else {}
+    )
     lines = [origin.line for origin in block.origins]
     return Inspection(
         info=info,
@@ -125,7 +131,7 @@ async def inspect_source(
                 known=conversion.event_id in reports,
                 destinations=_previews(client, conversion, settings) if client else {},
             )
-            for line, conversion in zip(lines, shown, strict=False)
+            for line, conversion in zip(lines, conversions, strict=False)
         ],
         rejects=block.rejects,
         skipped=block.counts.skipped,
@@ -135,8 +141,8 @@ async def inspect_source(
 def _first_block(
     source: Source, settings: BackfillSettings, preset: str | None, mapping: FileMapping | None
 ) -> tuple[SourceInfo, MappedBlock]:
-    *others, last = expand_sources(source)
-    for single in others:
+    *sources, last = expand_sources(source)
+    for single in sources:
         try:
             return _first_block_of(single, settings, preset, mapping)
         except EmptyFileError:
@@ -184,6 +190,8 @@ def _previews(
         age = time.time() - conversion.timestamp.timestamp()
         if settings.too_old == "skip" and max_age is not None and age > max_age:
             problem = f"too old: skipped here; it takes conversions of {max_age / 86_400:.0f} days"
+        if name == ANYTRACK and settings.to is None and is_from_anytrack(conversion):
+            problem = "skipped here: it was exported from AnyTrack, which has it"
         previews[name] = DestinationPreview(
             requests=masked_request(preview.requests, conversion),
             match_keys=preview.match_keys,

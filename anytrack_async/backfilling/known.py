@@ -58,8 +58,8 @@ class KnownRows:
         Raises:
             OutboxError: the outbox failed.
         """
-        wanted = [item for item in identities if item is not None and self._is_wanted(item)]
-        summaries = self._ask([identity.event_id for identity in wanted]) if wanted else {}
+        in_period = [item for item in identities if item is not None and self._is_wanted(item)]
+        summaries = self._ask([identity.event_id for identity in in_period]) if in_period else {}
         accepted = [
             identity is not None
             and identity.event_id in summaries
@@ -67,7 +67,7 @@ class KnownRows:
             and self._is_wanted(identity)
             for identity in identities
         ]
-        self.in_bulk = 2 * accepted.count(True) > len(wanted)
+        self.in_bulk = 2 * accepted.count(True) > len(in_period)
         self._pieces_to_skip = 0 if self.in_bulk else _PIECES_BETWEEN
         return accepted
 

@@ -40,12 +40,12 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
         """Return where the conversion of *group* comes from."""
-        line, row, others = group
+        line, row, further_rows = group
         if not packed:
-            return cls(line, columns, (row, *others))
-        if not others:
+            return cls(line, columns, (row, *further_rows))
+        if not further_rows:
             return cls(line, columns, (_SEPARATOR.join(row),))
-        return cls(line, columns, [_SEPARATOR.join(cells) for cells in (row, *others)])
+        return cls(line, columns, [_SEPARATOR.join(cells) for cells in (row, *further_rows)])
 
     def unpacked(self) -> list[Sequence[Any]]:
         """Return the rows as they were read."""
@@ -54,8 +54,8 @@ class Origin(NamedTuple):
 
 def joined(blocks: Sequence[MappedBlock]) -> Iterator[MappedBlock]:
     """Yield *blocks*, those of the same source as one."""
-    current, *others = blocks
-    for block in others:
+    current, *later_blocks = blocks
+    for block in later_blocks:
         if block.info is current.info:
             current.add(block)
         else:

@@ -166,10 +166,10 @@ _TIME_PARTS = ("date", "time", "zone")
 
 def is_field(name: str) -> bool:
     """Return whether *name* is a field that a column can have, e.g. ``customer.email``."""
-    part, _, rest = name.partition(".")
-    if not rest:
+    part, _, name_in_part = name.partition(".")
+    if not name_in_part:
         return name in CONVERSION_FIELDS or name in _TIME_PARTS
-    return part in OPEN_PARTS or rest in _PARTS.get(part, ())
+    return part in OPEN_PARTS or name_in_part in _PARTS.get(part, ())
 
 
 def _fields(_: object, field: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
@@ -311,8 +311,8 @@ def normalised(column: str) -> str:
 
 def matching(pattern: str, columns: Iterable[str]) -> list[str]:
     """Return those of *columns* that are *pattern*, a name or a pattern such as ``adv*``."""
-    wanted = normalised(pattern)
-    return [column for column in columns if fnmatchcase(normalised(column), wanted)]
+    normal_pattern = normalised(pattern)
+    return [column for column in columns if fnmatchcase(normalised(column), normal_pattern)]
 
 
 # map.toml

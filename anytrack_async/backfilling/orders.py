@@ -22,7 +22,7 @@ def grouped(
     if key_of is None:
         return [(line, row, ()) for line, row in zip(block.lines, block.rows, strict=True)], []
     groups: list[tuple[int, Sequence[Any], list[Sequence[Any]]]] = [
-        (line, row, list(others)) for line, row, others in pending
+        (line, row, list(further_rows)) for line, row, further_rows in pending
     ]
     current = key_of(groups[-1][1]) if groups else None
     for line, row in zip(block.lines, block.rows, strict=True):
@@ -40,4 +40,4 @@ def grouped(
 
 def row_count(groups: Sequence[Group]) -> int:
     """Return the number of rows in *groups*."""
-    return sum(1 + len(others) for _, _, others in groups)
+    return sum(1 + len(further_rows) for _, _, further_rows in groups)

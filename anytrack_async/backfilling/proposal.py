@@ -16,7 +16,7 @@ class Question:
 
     Attributes:
         topic: ``"amount"``, ``"time"``, ``"time format"``, ``"timezone"``, ``"decimal"``,
-            ``"currency"``, ``"status"`` or ``"order_id"``.
+            ``"currency"``, ``"status"``, ``"order_id"`` or ``"day order"``.
         text: the question.
         candidates: the columns, formats or values to choose from.
         required: whether rows cannot be sent without an answer.
@@ -33,12 +33,15 @@ _ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
     "currency": ("", 'currency = "EUR"'),
     "decimal": ("", "decimal = {}"),
     "time format": ("", "formats = [{}]"),
+    "day order": ("", "day_first = {}"),
     "amount": ("amounts", "gross = {}"),
     "time": ("columns", "timestamp = {}"),
     "order_id": ("columns", "order_id = {}"),
     "status": ("rules", "keep = [{}]"),
 }
 """Topic of a question → the table of its answer, and the line that answers it."""
+
+_TRUTHS: Final = ("true", "false")
 
 
 def to_toml(
@@ -67,7 +70,8 @@ def _asked(questions: Sequence[Question], table: str) -> list[str]:
         if own_table == table:
             lines.append(f"# {question.text}")
             values = question.candidates or ("…",)
-            lines += dict.fromkeys(f"# {answer.format(_value(value))}" for value in values)
+            shown = (value if value in _TRUTHS else _value(value) for value in values)
+            lines += dict.fromkeys(f"# {answer.format(value)}" for value in shown)
     return lines
 
 

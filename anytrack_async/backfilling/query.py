@@ -120,6 +120,19 @@ def connector(url: str) -> Callable[[], Any]:
     )
 
 
+def is_driver_error(error: Exception) -> bool:
+    """Return whether *error* is that of a driver: a query that is wrong, a lost connection."""
+    classes = type(error).__mro__
+    return any(item.__name__ == "Error" and _package(item) in _DRIVERS for item in classes)
+
+
+_DRIVERS = ("sqlite3", "psycopg")
+
+
+def _package(item: type) -> str:
+    return item.__module__.partition(".")[0]
+
+
 def _connect_postgres(url: str) -> Any:
     try:
         psycopg: Any = import_module("psycopg")
@@ -127,4 +140,18 @@ def _connect_postgres(url: str) -> Any:
         raise ConfigurationError(
             "reading from PostgreSQL needs psycopg: pip install 'psycopg[binary]'"
         ) from None
-    return psycopg.connect(url)
+    try:
+        return psycopg.connect(url)
+    except psycopg.Error as exc:
+        # Of a URL that cannot be read, the driver quotes parts, such as those of a password.
+        problem = str(exc) if isinstance(exc, psycopg.OperationalError) else "the URL is not valid"
+        raise ConnectionError(
+            f"the database cannot be opened: {_without_password(problem, url)}"
+        ) from None
+
+
+def _without_password(text: str, url: str) -> str:
+    password = urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]
+    for secret in {password, unquote(password)} - {""}:
+        text = text.replace(secret, "***")
+    return " ".join(text.split())

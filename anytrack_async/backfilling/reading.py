@@ -14,7 +14,7 @@ import attrs
 
 from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
-from anytrack_async.backfilling.compiled import REFUND_EVENT, RowMapper
+from anytrack_async.backfilling.compiled import RowMapper
 from anytrack_async.backfilling.identity import Identity
 from anytrack_async.backfilling.known import KnownRows
 from anytrack_async.backfilling.mapped import Group, MappedBlock, Origin, Position
@@ -23,7 +23,7 @@ from anytrack_async.backfilling.orders import grouped, row_count
 from anytrack_async.backfilling.presets.registry import choose, find_preset
 from anytrack_async.backfilling.query import SqlQuery
 from anytrack_async.backfilling.report import REPEAT, SourceInfo
-from anytrack_async.backfilling.rules import REFUND_FOUND, Skip
+from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip
 from anytrack_async.backfilling.seen import SeenKeys
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import OpenSource, Source, expand_sources, open_source

@@ -107,12 +107,12 @@ def _without(block: Block, skip: int) -> Block:
         *((line, row, None) for line, row in zip(block.lines, block.rows, strict=True)),
         *((row.line, None, row) for row in block.bad),
     ]
-    rest = sorted(numbered, key=lambda item: item[0])[skip - first :]
+    later_records = sorted(numbered, key=lambda item: item[0])[skip - first :]
     return Block(
         columns=block.columns,
-        rows=[row for _, row, _ in rest if row is not None],
-        lines=[line for line, row, _ in rest if row is not None],
-        bad=[bad for _, _, bad in rest if bad is not None],
+        rows=[row for _, row, _ in later_records if row is not None],
+        lines=[line for line, row, _ in later_records if row is not None],
+        bad=[bad for _, _, bad in later_records if bad is not None],
         consumed=block.consumed,
     )
 

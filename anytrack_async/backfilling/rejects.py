@@ -108,15 +108,18 @@ def _csv_rows(reject: Reject, info: SourceInfo) -> bytes:
     return rows
 
 
+_WITHOUT_MARK = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+
+
 def _encoded(cells: Sequence[str], info: SourceInfo, *, first: bool = False) -> bytes:
     text = io.StringIO()
     csv.writer(text, delimiter=info.delimiter or ",").writerow(cells)
     encoding = info.encoding or "utf-8"
     if not first:  # only the first line has a byte order mark
-        encoding = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}.get(encoding, encoding)
-    elif encoding == "utf-16":
-        return ("\ufeff" + text.getvalue()).encode("utf-16-le")
-    errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
+        encoding = _WITHOUT_MARK.get(encoding, encoding)
+    elif encoding in ("utf-16", "utf-32"):
+        return ("\ufeff" + text.getvalue()).encode(_WITHOUT_MARK[encoding])
+    errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
     try:
         return text.getvalue().encode(encoding, errors=errors)
     except UnicodeEncodeError:  # a reason has a character that the source's encoding has not

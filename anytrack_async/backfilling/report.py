@@ -86,6 +86,8 @@ class RowCounts:
         contradictions: the part of `rejected` that contradicts a conversion accepted before.
         too_old: destination → accepted conversions that were not addressed to it, because they are
             too old for it.
+        origin: destination → accepted conversions that were not addressed to it, because it is
+            where they come from: AnyTrack has what was exported from it.
         totals: currency → sum of the revenue of accepted sales, major units.
         weakened: kind → conversions that lost a value, see `Conversion.weakened`.
         earliest: time of the earliest accepted conversion, UTC.
@@ -101,6 +103,7 @@ class RowCounts:
     refunds: int = 0
     contradictions: int = 0
     too_old: dict[str, int] = attrs.field(factory=dict)
+    origin: dict[str, int] = attrs.field(factory=dict)
     totals: dict[str, Decimal] = attrs.field(factory=dict)
     weakened: dict[str, int] = attrs.field(factory=dict)
     earliest: datetime | None = None
@@ -197,7 +200,8 @@ class BackfillReport:
         destinations: destination → where it is at the end.
         expected_seconds: destination → how long delivery takes at its rate limit, for a dry run.
         dry_run: whether nothing was sent or written.
-        stopped: why the run ended early: ``"max_rejects"``, ``"limit"``; empty if it did not.
+        stopped: why the run ended early: ``"max_rejects"``, ``"limit"``, for the command also
+            ``"interrupted"`` and ``"full"``; empty if it did not.
         seconds: how long the run took.
     """
 

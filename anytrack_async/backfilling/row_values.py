@@ -30,14 +30,14 @@ def compile_amounts(
     Raises:
         ConfigurationError: the settings choose an amount that the mapping does not have.
     """
-    chosen = settings.amount
+    name = settings.amount
     if mapping.record is not None or not mapping.choices:
         return None
-    if chosen is not None and chosen not in mapping.choices:
+    if name is not None and name not in mapping.choices:
         raise ConfigurationError(
-            f"{mapping.name} has no amount {chosen!r}; choose one of {', '.join(mapping.choices)}"
+            f"{mapping.name} has no amount {name!r}; choose one of {', '.join(mapping.choices)}"
         )
-    choices = (chosen,) if chosen else mapping.amount or mapping.choices[:1]
+    choices = (name,) if name else mapping.amount or mapping.choices[:1]
     readers = [compile_amount(mapping.amounts[choice], header, parse) for choice in choices]
     if len(readers) == 1:
         return readers[0]
@@ -68,8 +68,8 @@ def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) ->
         added = [parse(row[index]) for index in plus if not is_missing(row[index])]
         if not added:
             return None
-        taken = (parse(row[index]) for index in minus if not is_missing(row[index]))
-        return sum(added, Decimal(0)) - sum(map(abs, taken), Decimal(0))
+        deductions = (parse(row[index]) for index in minus if not is_missing(row[index]))
+        return sum(added, Decimal(0)) - sum(map(abs, deductions), Decimal(0))
 
     return read
 
@@ -123,14 +123,14 @@ def _zone(
 
     A preset knows its service's zone; a mapping of the user's own gives way to the settings.
     """
-    wanted = to_zone(settings.timezone) if settings.timezone else None
-    if stated is not None and wanted not in (None, stated):
+    own_zone = to_zone(settings.timezone) if settings.timezone else None
+    if stated is not None and own_zone not in (None, stated):
         raise ConfigurationError(
             f"the file states the zone of its times in its first line, and it is another one than "
             f"{advice.name('timezone')}: leave that out"
         )
-    known = to_zone(mapping.timezone) if mapping.timezone else None
-    choices = (wanted, known) if advice.own_mapping else (known, wanted)
+    preset_zone = to_zone(mapping.timezone) if mapping.timezone else None
+    choices = (own_zone, preset_zone) if advice.own_mapping else (preset_zone, own_zone)
     return choices[0] or choices[1] or stated
 
 

@@ -18,6 +18,9 @@ class Skip(str):
     __slots__ = ()
 
 
+REFUND_EVENT = "Refund"
+"""Name of the custom event of a refund."""
+
 REFUND_FOUND = Skip("refund or cancellation")
 
 _NOTE_BEHIND = re.compile(r"\s*\([^()]*\)$")

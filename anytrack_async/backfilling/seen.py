@@ -42,11 +42,11 @@ class SeenKeys:
             self._database = self._open()
         hashes = [(hash(key), hash(value)) for key, value in pairs]
         keys = orjson.dumps([key for key, _ in hashes]).decode()
-        known = dict(self._database.execute(_FIND, (keys,)).fetchall())
+        value_hashes = dict(self._database.execute(_FIND, (keys,)).fetchall())
         results: list[bool | None] = []
         for key, value in hashes:
-            results.append(None if key not in known else known[key] == value)
-            known.setdefault(key, value)
+            results.append(None if key not in value_hashes else value_hashes[key] == value)
+            value_hashes.setdefault(key, value)
         self._database.execute("BEGIN")
         self._database.executemany(_ADD, hashes)
         self._database.execute("COMMIT")

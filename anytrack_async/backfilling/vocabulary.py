@@ -75,6 +75,7 @@ AMOUNTS: Final = (
 )
 NOT_AMOUNTS: Final = (
     *("tax", "shipping", "discount", "refund", "fee", "currency", "count", "quantity"),
+    *("steuer", "mwst", "versand", "rabatt", "erstatt", "livraison", "remise", "verzend"),
 )
 TIMES: Final = (
     *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
@@ -86,6 +87,7 @@ TIMES: Final = (
 STATUS: Final = (
     *("financialstatus", "paymentstatus", "orderstatus", "status", "state"),
     *("zahlungsstatus", "bestellstatus", "betaalstatus", "statut", "estado", "stato"),
+    *("zustand", "situacao"),
 )
 PAID: Final = (
     *("paid", "completed", "complete", "succeeded", "success", "approved", "processing"),

@@ -21,6 +21,7 @@ from anytrack_async.cli.listen import listen
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
+from anytrack_async.cli.pauses import pause, resume
 from anytrack_async.cli.pump import pump
 from anytrack_async.cli.reconcile import reconcile
 from anytrack_async.cli.reports import (
@@ -86,6 +87,8 @@ add_commands(outbox_commands)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
     outbox_commands.command(name)(command)
 outbox_commands.command("forget")(forget)
+outbox_commands.command("pause")(pause)
+outbox_commands.command("resume")(resume)
 outbox_commands.command("migrate")(migrate)
 outbox_commands.command("copy")(copy)
 app.add_typer(outbox_commands)

@@ -12,7 +12,8 @@ import anyio
 import typer
 
 from anytrack_async.backfilling.inspection import Inspection, inspect_source
-from anytrack_async.backfilling.report import BackfillReport
+from anytrack_async.backfilling.query import is_driver_error
+from anytrack_async.backfilling.report import BackfillReport, Progress
 from anytrack_async.backfilling.run import backfill as run_backfill
 from anytrack_async.cli.backfill_options import CommandLine, Job, to_job, with_options
 from anytrack_async.cli.backfill_progress import ProgressDisplay
@@ -26,6 +27,7 @@ from anytrack_async.cli.backfill_screens import (
 )
 from anytrack_async.cli.outbox import open_outbox
 from anytrack_async.cli.output import (
+    FAILED,
     MISUSED,
     Interrupted,
     stdout_console,
@@ -68,9 +70,14 @@ def backfill(options: CommandLine) -> None:
             return
         if not options.dry_run and not options.yes and _is_interactive():
             _ask(job, path)
-        report = _run(job, path)
+        report = _run(job, path, as_json=options.as_json)
     except UnknownFormatError as exc:
         _propose(job, exc, as_json=options.as_json)
+    except Exception as exc:
+        if not is_driver_error(exc):
+            raise
+        write_error(f"the query failed: {exc}")
+        raise typer.Exit(FAILED) from None
     if options.as_json:
         write_json(report_record(report))
     else:
@@ -113,7 +120,7 @@ def _exit_code(report: BackfillReport) -> int:
 # The run
 
 
-def _run(job: Job, path: OutboxLocation | None) -> BackfillReport:
+def _run(job: Job, path: OutboxLocation | None, *, as_json: bool) -> BackfillReport:
     display = ProgressDisplay()
     dry = job.settings.dry_run
     try:
@@ -123,11 +130,28 @@ def _run(job: Job, path: OutboxLocation | None) -> BackfillReport:
             return anyio.run(_backfill, job, path, display)
     except _OutboxFull as exc:
         write_error(str(exc))
+        _write_unfinished(display, "full", as_json=as_json)
         raise typer.Exit(exc.code) from None
     except (Interrupted, KeyboardInterrupt):
+        _write_unfinished(display, "interrupted", as_json=as_json)
         advice = "nothing was sent" if dry else "go on with the same command and --resume"
         write_error(f"{display.summary or 'stopped'}; {advice}", label="interrupted")
         raise typer.Exit(_STOPPED) from None
+
+
+def _write_unfinished(display: ProgressDisplay, stopped: str, *, as_json: bool) -> None:
+    """Write as much of the report as is known, for programs."""
+    if not as_json:
+        return
+    progress = display.latest or Progress(phase="reading")
+    report = BackfillReport(
+        counts=progress.counts,
+        sources=(progress.source,) if progress.source else (),
+        destinations=progress.destinations,
+        stopped=stopped,
+        seconds=progress.seconds,
+    )
+    write_json(report_record(report))
 
 
 async def _backfill(job: Job, path: OutboxLocation, display: ProgressDisplay) -> BackfillReport:
@@ -151,18 +175,18 @@ class _OutboxFull(Exception):  # noqa: N818 - the run can be resumed
 def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationStats]) -> _OutboxFull:
     """Return what stopped the run: credentials that an operator has to replace, or a wait."""
     full = {name: destinations[name] for name in error.waiting if name in destinations}
-    held = any(stats.state is LaneState.HELD for stats in full.values())
+    is_held = any(stats.state is LaneState.HELD for stats in full.values())
     states = [
         f"{name} has {stats.waiting:,} conversions waiting ({stats.state or 'no lane'}"
         f"{f': {stats.reason}' if stats.reason else ''})"
         for name, stats in full.items()
     ]
-    advice = "replace its credentials, then" if held else "once it takes conversions again,"
+    advice = "replace its credentials, then" if is_held else "once it takes conversions again,"
     message = (
         f"the outbox is full: {'; '.join(states) or error}. What was accepted is safe: {advice} "
         "go on with the same command and --resume"
     )
-    return _OutboxFull(message, _NEEDS_CREDENTIALS if held else _STOPPED)
+    return _OutboxFull(message, _NEEDS_CREDENTIALS if is_held else _STOPPED)
 
 
 async def _dry_run(

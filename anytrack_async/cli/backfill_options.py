@@ -252,6 +252,10 @@ def _settings(options: Mapping[str, Any]) -> BackfillSettings:
     values["wait"] = not options["no_wait"]
     for name in ("since", "until", "timestamp"):
         values[name] = _moment(options[name], f"--{name}", options["timezone"])
+    if options["timestamp"] and options["timezone"] is None and _is_naive(options["timestamp"]):
+        raise ConfigurationError(
+            "--timestamp has no time zone: write the offset behind it, or state --timezone"
+        )
     try:
         return BackfillSettings(**values, advice="command")
     except ConfigurationError as exc:
@@ -259,6 +263,10 @@ def _settings(options: Mapping[str, Any]) -> BackfillSettings:
         if setting not in _NAMES:
             raise
         raise ConfigurationError(f"--{setting.replace('_', '-')}{blank}{problem}") from None
+
+
+def _is_naive(value: str) -> bool:
+    return seconds_of(value) is None and datetime.fromisoformat(value.strip()).tzinfo is None
 
 
 def _names(value: str | None) -> list[str] | None:

@@ -21,6 +21,9 @@ from anytrack_async.backfilling.report import DestinationProgress, Progress, Row
 from anytrack_async.cli.output import BAD, FAINT, NOTE, duration, errors_above, make_table
 from anytrack_async.delivery.flow import LaneState
 
+NARROW = 72
+"""Columns of a terminal below which there are lines instead of tables."""
+
 _LINE_EVERY = 5.0  # seconds
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", ":": "colon"}
 
@@ -34,12 +37,14 @@ class ProgressDisplay:
 
     Attributes:
         summary: the latest progress, as a line.
+        latest: the latest progress; None before the first.
     """
 
     def __init__(
         self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.summary = ""
+        self.latest: Progress | None = None
         self._console = console or Console(stderr=True, highlight=False)
         self._clock = clock
         self._stack = ExitStack()
@@ -60,8 +65,11 @@ class ProgressDisplay:
     def update(self, progress: Progress) -> None:
         """Show *progress*."""
         self.summary = progress_line(progress)
+        self.latest = progress
         if self._live is not None:
-            self._live.update(_screen(progress), refresh=True)
+            is_narrow = self._console.width < NARROW
+            screen = _narrow_screen(progress) if is_narrow else _screen(progress)
+            self._live.update(screen, refresh=True)
             return
         if progress.source is not None and progress.source.name != self._source:
             self._source = progress.source.name
@@ -76,7 +84,8 @@ class ProgressDisplay:
 
 def source_line(info: SourceInfo) -> Text:
     """Return e.g. ``orders.csv: Shopify: Orders → Export, csv, utf-8 and comma (found)``."""
-    line = Text.assemble((info.name, "bold"), ": ", info.title or "no preset", f", {info.format}")
+    kind = info.title or (f"your mapping {info.preset}" if info.preset else "no preset")
+    line = Text.assemble((info.name, "bold"), ": ", kind, f", {info.format}")
     if info.recognised:
         line = Text.assemble(line, f", recognised by its columns as {info.preset}")
     details = {
@@ -114,7 +123,7 @@ def progress_line(progress: Progress) -> str:
     """Return *progress* as a line."""
     share = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
     parts = [f"{counts_text(progress.counts)}{share}"]
-    parts += [_destination_text(name, item) for name, item in progress.destinations.items()]
+    parts += [destination_text(name, item) for name, item in progress.destinations.items()]
     return " · ".join(parts)
 
 
@@ -126,7 +135,8 @@ def counts_text(counts: RowCounts) -> str:
     )
 
 
-def _destination_text(name: str, progress: DestinationProgress) -> str:
+def destination_text(name: str, progress: DestinationProgress) -> str:
+    """Return e.g. ``meta: 900 delivered, 100 waiting, 50/s, 2 s left``."""
     parts = [f"{name}: {progress.delivered:,} delivered, {progress.waiting:,} waiting"]
     if progress.retrying:
         parts.append(f"{progress.retrying:,} retrying")
@@ -142,6 +152,15 @@ def _destination_text(name: str, progress: DestinationProgress) -> str:
 
 
 # The live screen
+
+
+def _narrow_screen(progress: Progress) -> RenderableType:
+    """Return lines, because a table would cut off its numbers."""
+    share = "" if progress.fraction is None else f" {progress.fraction:.0%}"
+    name = "" if progress.source is None else f" {progress.source.name}"
+    lines = [f"{progress.phase}{name}{share}", counts_text(progress.counts)]
+    lines += [destination_text(name, item) for name, item in progress.destinations.items()]
+    return Group(*map(Text, lines))
 
 
 def _screen(progress: Progress) -> RenderableType:

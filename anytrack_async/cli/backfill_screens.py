@@ -11,7 +11,13 @@ from rich.text import Text
 
 from anytrack_async.backfilling.inspection import DestinationPreview, Inspection, RowPreview
 from anytrack_async.backfilling.report import BackfillReport, Reject, RowCounts, SourceInfo
-from anytrack_async.cli.backfill_progress import counts_text, source_line, state_text
+from anytrack_async.cli.backfill_progress import (
+    NARROW,
+    counts_text,
+    destination_text,
+    source_line,
+    state_text,
+)
 from anytrack_async.cli.output import (
     BAD,
     FAINT,
@@ -161,6 +167,8 @@ def _show_counts(counts: RowCounts) -> None:
         _print(f"  skipped: {count:,} {reason}")
     for name, count in counts.too_old.items():
         _print(f"  too old for {name}, so not sent there: {count:,}", NOTE)
+    for name, count in counts.origin.items():
+        _print(f"  come from {name}, so not sent there: {count:,} (--to {name} sends them)", NOTE)
     if counts.contradictions:
         _print(f"  contradict a conversion accepted before: {counts.contradictions:,}", BAD)
     if counts.refunds:
@@ -174,10 +182,10 @@ def _show_counts(counts: RowCounts) -> None:
 
 
 def _show_rejects(report: BackfillReport) -> None:
-    shown = report.rejects if report.dry_run else report.rejects[:_SHOWN_REJECTS]
-    for reject in shown:
+    rejects = report.rejects if report.dry_run else report.rejects[:_SHOWN_REJECTS]
+    for reject in rejects:
         _print(f"rejected: {reject}", BAD)
-    if (more := report.counts.rejected - len(shown)) > 0:
+    if (more := report.counts.rejected - len(rejects)) > 0:
         _print(f"and {more:,} more rejected rows", BAD)
     if report.rejects_file:
         _print(f"rejected rows are in {report.rejects_file}: correct them, and back-fill that file")
@@ -186,12 +194,17 @@ def _show_rejects(report: BackfillReport) -> None:
 
 
 def _show_destinations(report: BackfillReport) -> None:
+    console = stdout_console(wide=True)
+    if console.width < NARROW:
+        for name, item in report.destinations.items():
+            _print(destination_text(name, item))
+        return
     table = make_table("destination", ">delivered", ">waiting", ">retrying", ">dead", "")
     for name, item in report.destinations.items():
         remark = Text("see: anytrack outbox dead", BAD) if item.dead else state_text(item)
         numbers = (item.delivered, item.waiting, item.retrying, item.dead)
         table.add_row(Text(name), *(f"{number:,}" for number in numbers), remark)
-    stdout_console(wide=True).print(table)
+    console.print(table)
 
 
 def report_record(report: BackfillReport) -> dict[str, Any]:

@@ -104,9 +104,9 @@ async def _print_lines(location: OutboxLocation, selection: Selection, limit: in
 
 async def _first(location: OutboxLocation, selection: Selection, limit: int) -> list[DeadLetter]:
     async with open_outbox(location) as outbox:
-        chosen = await selection.resolve(outbox)
+        selection = await selection.resolve(outbox)
         letters: list[DeadLetter] = []
-        async for letter in _letters(outbox, chosen):
+        async for letter in _letters(outbox, selection):
             letters.append(letter)
             if len(letters) == limit:
                 break
@@ -226,9 +226,9 @@ def replay(
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "replay", everything=everything)
-    chosen, count = anyio.run(_replay, outbox_location(outbox), selection)
+    selection, count = anyio.run(_replay, outbox_location(outbox), selection)
     advice = "; the client that has the outbox open, or the next client, sends them"
-    place = f" at {chosen.destination}" if chosen.destination else ""
+    place = f" at {selection.destination}" if selection.destination else ""
     are = "dead letter is" if count == 1 else "dead letters are"
     stdout_console().print(
         Text(f"{count} {are} due again{place}{advice if count else ''}"), soft_wrap=True
@@ -237,9 +237,9 @@ def replay(
 
 async def _replay(location: OutboxLocation, selection: Selection) -> tuple[Selection, int]:
     async with open_outbox(location) as outbox:
-        chosen = await selection.resolve(outbox)
-        options = (chosen.destination, chosen.event_ids)
-        return chosen, await outbox.replay(*options, where=chosen.where)
+        selection = await selection.resolve(outbox)
+        options = (selection.destination, selection.event_ids)
+        return selection, await outbox.replay(*options, where=selection.where)
 
 
 def discard(
@@ -281,9 +281,9 @@ async def _count(location: OutboxLocation, selection: Selection) -> int:
 
 async def _discard(location: OutboxLocation, selection: Selection) -> int:
     async with open_outbox(location) as outbox:
-        chosen = await selection.resolve(outbox)
-        options = (chosen.destination, chosen.event_ids)
-        return await outbox.discard(*options, where=chosen.where)
+        selection = await selection.resolve(outbox)
+        options = (selection.destination, selection.event_ids)
+        return await outbox.discard(*options, where=selection.where)
 
 
 def _check_said(selection: Selection, command: str, *, everything: bool) -> None:

@@ -92,10 +92,10 @@ def check(
     checked, all at once. Records nothing that counts. Meta gets a test
     event, if META_TEST_EVENT_CODE is set. Exits with 1 if a check fails.
     """
-    chosen = [*_select(destination)]
-    if destination is None and not {ANYTRACK, COLLECT} & {entry.name for entry in chosen}:
-        chosen.insert(0, find_destination(ANYTRACK))  # no client works without it
-    findings = anyio.run(_check_all, chosen, currency or [], timeout)
+    destinations = [*_select(destination)]
+    if destination is None and not {ANYTRACK, COLLECT} & {entry.name for entry in destinations}:
+        destinations.insert(0, find_destination(ANYTRACK))  # no client works without it
+    findings = anyio.run(_check_all, destinations, currency or [], timeout)
     for name, results in findings.items():
         _show_findings(name, results)
     if not all(finding.ok for results in findings.values() for finding in results):
@@ -112,9 +112,7 @@ def setup(
 
     Existing objects stay unchanged.
     """
-    steps = [
-        step for chosen in _select(destination) for step in anyio.run(_set_up, chosen, dry_run)
-    ]
+    steps = [step for entry in _select(destination) for step in anyio.run(_set_up, entry, dry_run)]
     for step in steps:
         style = BAD if step.action == "refused" else GOOD
         stdout_console().print(Text(str(step), style), soft_wrap=True)
@@ -165,16 +163,16 @@ def _state(destination: Destination) -> str:
 
 
 async def _check_all(
-    chosen: Sequence[Destination], currencies: Sequence[str], timeout: float
+    destinations: Sequence[Destination], currencies: Sequence[str], timeout: float
 ) -> Mapping[str, Sequence[Finding]]:
-    """Check *chosen* at once; return destination → findings, in the order of *chosen*."""
-    findings: dict[str, Sequence[Finding]] = {destination.name: () for destination in chosen}
+    """Check *destinations* at once; return destination → findings, in their order."""
+    findings: dict[str, Sequence[Finding]] = {destination.name: () for destination in destinations}
 
     async def run_check(destination: Destination) -> None:
         findings[destination.name] = await _check(destination, currencies, timeout)
 
     async with anyio.create_task_group() as tg:
-        for destination in chosen:
+        for destination in destinations:
             tg.start_soon(run_check, destination)
     return findings
 

@@ -80,9 +80,9 @@ def forget(
 
 def _person(email: str | None, phone: str | None, external_id: str | None) -> Person:
     options = {"--email": email, "--phone": phone, "--external-id": external_id}
-    asked = [option for option, value in options.items() if value == _FROM_STDIN]
-    if len(asked) > 1:
-        raise ConfigurationError(f"only one of {' and '.join(asked)} can be -")
+    options_from_stdin = [option for option, value in options.items() if value == _FROM_STDIN]
+    if len(options_from_stdin) > 1:
+        raise ConfigurationError(f"only one of {' and '.join(options_from_stdin)} can be -")
     values = [_value(option, value) for option, value in options.items()]
     if not any(values):
         raise ConfigurationError("forget needs --email, --phone or --external-id")

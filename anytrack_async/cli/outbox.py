@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Depth, Outbox
 from anytrack_async.outbox.capabilities import oldest_ages
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
+from anytrack_async.outbox.pauses import Pause, read_pauses, save_pause
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 from anytrack_async.outbox.sqlite.wal_bug import wal_reset_warning
@@ -173,12 +175,14 @@ async def _depth_of(location: OutboxLocation, name: str) -> Depth:
 async def _remove_destination(location: OutboxLocation, name: str) -> None:
     async with open_outbox(location) as outbox:
         await outbox.forget(name)
+        await save_pause(outbox, name, None)
 
 
 # Stats
 
 Depths = Mapping[str, Depth]
 Ages = Mapping[str, float]
+Pauses = Mapping[str, Pause]
 
 
 def stats(
@@ -190,27 +194,38 @@ def stats(
     Sends nothing and changes nothing; another process may have the outbox open.
     """
     location = outbox_location(outbox)
-    depths, ages = anyio.run(_backlog, location)
+    depths, ages, pauses = anyio.run(_backlog, location)
     if as_json:
-        write_json({"outbox": str(location), "destinations": _depth_records(depths, ages)})
+        records = _depth_records(depths, ages, pauses)
+        write_json({"outbox": str(location), "destinations": records})
         return
     stdout_console().print(Text(f"outbox {location}"), soft_wrap=True)
     console = stdout_console(wide=True)
     table = _depth_table(depths, ages, outbox_option(outbox))
+    for name, pause in pauses.items():
+        stdout_console().print(
+            f"{name}: {pause}, for {duration(max(0.0, time.time() - pause.since))}",
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(table if depths else "no destination has used this outbox yet")
 
 
-async def _backlog(location: OutboxLocation) -> tuple[Depths, Ages]:
+async def _backlog(location: OutboxLocation) -> tuple[Depths, Ages, Pauses]:
     async with open_outbox(location) as outbox:
-        return await outbox.depths(), await oldest_ages(outbox)
+        depths = await outbox.depths()
+        return depths, await oldest_ages(outbox), await read_pauses(outbox, depths)
 
 
-def _depth_records(depths: Depths, ages: Ages) -> dict[str, dict[str, Any]]:
+def _depth_records(depths: Depths, ages: Ages, pauses: Pauses) -> dict[str, dict[str, Any]]:
     counts = attrs.filters.exclude("waiting_bytes")  # an outbox on disk does not limit them
-    return {
+    records = {
         name: attrs.asdict(depth, filter=counts) | {"oldest_age": ages.get(name)}
         for name, depth in depths.items()
     }
+    for name, pause in pauses.items():
+        records[name]["pause"] = attrs.asdict(pause, filter=attrs.filters.exclude("destination"))
+    return records
 
 
 def _depth_table(depths: Depths, ages: Ages, option: str) -> Table:

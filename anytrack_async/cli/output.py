@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -88,7 +88,9 @@ def make_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left")
+        # On a narrow terminal, a number is better on two lines than cut off.
+        justify: JustifyMethod = "right" if right else "left"
+        table.add_column(column.lstrip(">"), justify=justify, overflow="fold")
     return table
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Annotated
 
 import anyio
 import attrs
+import orjson
 import typer
 from rich.text import Text
 
 from anytrack_async.cli import periods
 from anytrack_async.cli.outbox import open_outbox, outbox_location
-from anytrack_async.cli.output import GOOD, NOTE, stdout_console, write_error, write_json_line
+from anytrack_async.cli.output import GOOD, NOTE, stdout_console, write_error
 from anytrack_async.cli.selection import OutboxOption, option, required_seconds
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.client.reconcile import Difference, Reconciliation
@@ -36,7 +38,7 @@ def reconcile(
     last: periods.To = None,
     margin: _Margin = "7d",
     outbox: OutboxOption = None,
-    as_json: Annotated[bool, option("Write JSON, one object a line.", "--json")] = False,
+    as_json: periods.Json = False,
 ) -> None:
     """Compare what AnyTrack has with what the outbox delivered to it, and list the differences.
 
@@ -46,9 +48,7 @@ def reconcile(
     period = periods.to_range(first, last)
     seconds = required_seconds(margin, "--margin")
     result = anyio.run(_reconcile, location, period, timedelta(seconds=seconds), as_json)
-    if as_json:
-        write_json_line({"summary": attrs.asdict(result)})
-    else:
+    if not as_json:
         _show(result)
     if result.differs:
         raise typer.Exit(_DIFFERS)
@@ -61,15 +61,28 @@ async def _reconcile(
     as_json: bool,
 ) -> Reconciliation:
     result = Reconciliation()
+    write = _write_json if as_json else _write_lines
     async with open_outbox(location) as outbox, periods.reading_client() as client:
         differences = compare(client, outbox, period, result, margin)
         async with aclosing(differences):
-            async for difference in differences:
-                if as_json:
-                    write_json_line(attrs.asdict(difference))
-                else:
-                    stdout_console().print(_line(difference), soft_wrap=True)
+            await write(differences, result)
     return result
+
+
+async def _write_lines(differences: AsyncGenerator[Difference], _: Reconciliation) -> None:
+    async for difference in differences:
+        stdout_console().print(_line(difference), soft_wrap=True)
+
+
+async def _write_json(differences: AsyncGenerator[Difference], result: Reconciliation) -> None:
+    """Write one document, whose list may be longer than the memory."""
+    # Nothing is written before the first difference: AnyTrack's answers may fail until then.
+    before = b'{"differences": ['
+    async for difference in differences:
+        typer.echo(before + b"\n  " + orjson.dumps(attrs.asdict(difference)), nl=False)
+        before = b","
+    opening = b"" if before == b"," else before
+    typer.echo(opening + b'],\n"summary": ' + orjson.dumps(attrs.asdict(result)) + b"}")
 
 
 def _line(difference: Difference) -> Text:

@@ -214,6 +214,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         # The outbox may have destinations without a lane in this client: their state is None.
         depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
         ages = await oldest_ages(self.outbox)
+        pauses = await self._dispatcher.pauses.read(list(depths))
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
@@ -225,6 +226,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
                     oldest_age=ages.get(name),
+                    pause=pauses.get(name),
                 )
                 for name, depth in depths.items()
             },
@@ -252,26 +254,30 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
             if isinstance(sink, SupportsPreview)
         }
 
-    def pause(self, destination: str, reason: str = "an operator paused it") -> None:
+    def pause(self, destination: str, reason: str = "", *, by: str = "") -> None:
         """Send nothing to *destination* until `resume`; what is in flight is finished.
 
-        Conversions are accepted for it as before, and wait. A pause is this client's: other
-        processes go on, and so does the next client.
+        Conversions are accepted for it as before, and wait. The pause is stored in the outbox a
+        moment later: other processes on it stop sending within a few seconds, and the next client
+        does not begin. An outbox that is no `KeepsCheckpoints` cannot store it: then it is a pause
+        of this client only. An outbox in memory keeps it as long as the object exists.
 
         Args:
-            destination: a destination of this client.
-            reason: why, for ``client.stats()`` and the console.
+            destination: a destination of this client, also of one that does not deliver itself.
+            reason: why, in at most 200 characters, for ``client.stats()`` and the console.
+            by: who pauses it, likewise.
 
         Raises:
             ConfigurationError: the client has no such destination.
             WrongEventLoopError: see `resume`.
         """
         self._dispatcher.guard.check()
-        self._dispatcher.pause(destination, reason)
+        self._dispatcher.pause(destination, reason, by)
 
     def resume(self, destination: str) -> None:
         """Let the lane of *destination* try again at once: held, throttled, down or paused.
 
+        A pause is ended in the outbox, and so for every process; anything else is this client's.
         A lane holds when its destination needs an operator, see `LaneHeld`. If the credentials were
         rejected, replace them with `use_token`, which resumes the lane too. `LaneResumed` tells
         that the destination has accepted something; if it refuses again, `LaneHeld` comes again.

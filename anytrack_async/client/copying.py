@@ -4,6 +4,7 @@
     waiting, retrying      waits for the same destinations, from its first attempt on
     dead                   dead, with the reason
     delivered, discarded   its event id is known there, so that a repeat sends nothing
+    counts of the history  are added to those there; attempts and times of delivery stay
 
 What was copied stays in the file. Copying again copies what has changed since, and what is there is
 a repeat; after an interruption it goes on where it was.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import attrs
 
+from anytrack_async.client.copied_counts import copy_counts, not_counted
 from anytrack_async.models.contradiction import ConversionSummary
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
@@ -80,14 +82,16 @@ async def copy_outbox(
     name = await _checkpoint_name(source, path)
     position = await _checkpoint(target, name)
     await _save(target, name, str(position or 0))
-    await copying.copy_dead_letters(goes_on=position is not None)
-    on_progress(report)
-    position = position or 0
-    while rows := await source.stored(after=position, limit=_AT_ONCE):
-        await copying.copy_rows(rows)
-        position = rows[-1].seq
-        await _save(target, name, str(position))
+    with not_counted(target):
+        await copying.copy_dead_letters(goes_on=position is not None)
         on_progress(report)
+        position = position or 0
+        while rows := await source.stored(after=position, limit=_AT_ONCE):
+            await copying.copy_rows(rows)
+            position = rows[-1].seq
+            await _save(target, name, str(position))
+            on_progress(report)
+    await copy_counts(source, target, name)
     await _save(target, name, None)  # the next copy begins at the beginning
     return report
 

@@ -45,9 +45,11 @@ async def export(
         OSError: the file cannot be written.
     """
     name = format_name(Path(path), FORMATS, format_)
-    chosen = FORMATS[name]
-    formatter = chosen.formatter(chosen.checked(name, columns))
-    rows = conversions if chosen.accepts is None else _accepted(conversions, chosen.accepts)
+    file_format = FORMATS[name]
+    formatter = file_format.formatter(file_format.checked(name, columns))
+    rows = (
+        conversions if file_format.accepts is None else _accepted(conversions, file_format.accepts)
+    )
     return await write_file(rows, Path(path), {name: formatter}, name)
 
 
@@ -168,7 +170,7 @@ class _UnfinishedFile:
 async def _discard(file: _UnfinishedFile) -> None:
     # In a thread of its own. A second cancellation would take the call out of anyio's queue for a
     # worker thread; this thread goes on, and a process that ends waits for it.
-    done = anyio.Event()
+    is_discarded = anyio.Event()
     loop = get_running_loop()
 
     def discard() -> None:
@@ -178,11 +180,11 @@ async def _discard(file: _UnfinishedFile) -> None:
             pass  # the export has an error already, which says more
         finally:
             with suppress(RuntimeError):  # the event loop is closed, and no task waits
-                loop.call_soon_threadsafe(done.set)
+                loop.call_soon_threadsafe(is_discarded.set)
 
     Thread(target=discard, name="anytrack-export").start()
     with anyio.move_on_after(_DISCARD_TIMEOUT, shield=True):
-        await done.wait()
+        await is_discarded.wait()
 
 
 async def _write(rows: AsyncIterator[_T], file: _UnfinishedFile, format_rows: Formatter[_T]) -> int:

@@ -17,7 +17,7 @@ import orjson
 
 from anytrack_async.client.spreadsheet import with_escape
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.consent import Consent
+from anytrack_async.models.consent import Consent, ConsentState
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.plain import as_json
 
@@ -233,8 +233,19 @@ def _template(cells: Cells, accepts: Callable[[Conversion], bool], first_line: s
         return _csv_bytes(tuple(cells) if first else (), texts, first_line if first else "")
 
     return Format(
-        formatter=lambda _: format_rows, columns=tuple(cells), is_fixed=True, accepts=accepts
+        formatter=lambda _: format_rows,
+        columns=tuple(cells),
+        is_fixed=True,
+        accepts=lambda row: _is_allowed(row) and accepts(row),
     )
+
+
+def _is_allowed(row: Conversion) -> bool:
+    """Return whether the visitor has not denied that an advertiser gets the conversion."""
+    consent = row.consent
+    if consent is None:
+        return True
+    return consent.ad_user_data is not ConsentState.DENIED and not consent.forgotten
 
 
 def _safe(column: str, text: str) -> str:

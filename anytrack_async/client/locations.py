@@ -48,9 +48,9 @@ class OutboxLocation(os.PathLike[str]):
     address: str = attrs.field(repr=False)
 
     def __attrs_post_init__(self) -> None:
-        scheme, separator, rest = self.address.partition(":")
+        scheme, separator, path = self.address.partition(":")
         if scheme == "sqlite" and separator:  # sqlite:///outbox.db, as in URLs of SQLAlchemy
-            object.__setattr__(self, "address", rest.removeprefix("///"))
+            object.__setattr__(self, "address", path.removeprefix("///"))
         elif "://" in self.address and not self.is_database:
             raise ConfigurationError(
                 f"an outbox can be a file or at postgresql://…, not at {scheme[:20]}://…"

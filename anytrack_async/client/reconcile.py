@@ -117,8 +117,8 @@ async def reconcile(
         result.only_anytrack = result.anytrack - result.both
         after = ""
         while page := await to_thread.run_sync(remote.unmatched, after):
-            for conversion_id, event_id, text, at in page:
-                yield _anytrack_only(conversion_id, event_id, f"{text}, {at}")
+            for conversion_id, event_id, text, timestamp in page:
+                yield _anytrack_only(conversion_id, event_id, f"{text}, {timestamp}")
             after = page[-1][0]
     finally:
         remote.close()
@@ -149,9 +149,9 @@ class _Remote:
     def match(self, pairs: Iterable[tuple[str | None, str]]) -> list[bool]:
         """Return for each AnyTrack id and event id whether AnyTrack has it."""
         self._database.execute("BEGIN")
-        found = [self._database.execute(_MATCH, pair).rowcount > 0 for pair in pairs]
+        matches = [self._database.execute(_MATCH, pair).rowcount > 0 for pair in pairs]
         self._database.execute("COMMIT")
-        return found
+        return matches
 
     def unmatched(self, after: str) -> list[tuple[str, str, str, str]]:
         return self._database.execute(_UNMATCHED, (after, _PAGE)).fetchall()
@@ -193,14 +193,14 @@ async def _outbox_only(
     while page := await lists.accepted(since=since, after=after, limit=_PAGE):
         after = page[-1][0]
         reports = await outbox.reports([event_id for _, event_id in page])
-        sent = [
+        deliveries = [
             (seq, event_id, _remote_id(reports[event_id]))
             for seq, event_id in page
             if event_id in reports and _is_delivered(reports[event_id])
         ]
-        pairs = [(remote_id, event_id) for _, event_id, remote_id in sent]
-        found = await to_thread.run_sync(partial(remote.match, pairs))
-        for (seq, event_id, remote_id), is_there in zip(sent, found, strict=True):
+        pairs = [(remote_id, event_id) for _, event_id, remote_id in deliveries]
+        matches = await to_thread.run_sync(partial(remote.match, pairs))
+        for (seq, event_id, remote_id), is_there in zip(deliveries, matches, strict=True):
             if not is_there and seq <= last:
                 yield Difference(
                     side="outbox",

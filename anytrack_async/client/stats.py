@@ -20,6 +20,7 @@ from anytrack_async.events import (
     Submitted,
     Weakened,
 )
+from anytrack_async.outbox.pauses import Pause
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +36,8 @@ class DestinationStats:
         state_for: seconds since the lane entered the state; None without a lane.
         paused_for: seconds for which the lane sends nothing for that reason; infinite while an
             operator has paused it.
+        pause: since when, by whom and why an operator has paused the destination, in this process
+            or another; None if none has.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
@@ -59,6 +62,7 @@ class DestinationStats:
     reason: str = ""
     state_for: float | None = attrs.field(default=None, eq=False)
     paused_for: float = 0.0
+    pause: Pause | None = None
     delivered: int = 0
     retried: int = 0
     dead_lettered: int = 0

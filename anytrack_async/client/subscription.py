@@ -148,11 +148,13 @@ class Subscriptions:
         names = None
         if destinations is not None:
             names = checked_names("destinations", destinations, self._dispatcher.destinations)
-        wanted = frozenset(_STATUSES.values()) if statuses is None else _checked_statuses(statuses)
+        selected_statuses = (
+            frozenset(_STATUSES.values()) if statuses is None else _checked_statuses(statuses)
+        )
         size: Any = buffer
         if type(size) is not int or size < 1:
             raise ConfigurationError(f"buffer must be a whole number of at least 1, got {buffer!r}")
-        subscription = Subscription(self._observers, names, wanted, buffer)
+        subscription = Subscription(self._observers, names, selected_statuses, buffer)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -256,7 +258,7 @@ def _updates(event: Any, status: Status, event_ids: Sequence[str]) -> Iterator[D
 
 
 def _checked_statuses(statuses: Sequence[Status | str]) -> frozenset[Status]:
-    known = tuple(_STATUSES.values())
-    if isinstance(statuses, str) or not {*statuses} <= {*known}:
-        raise ConfigurationError(f"statuses must be a list of {', '.join(known)}")
+    all_statuses = tuple(_STATUSES.values())
+    if isinstance(statuses, str) or not {*statuses} <= {*all_statuses}:
+        raise ConfigurationError(f"statuses must be a list of {', '.join(all_statuses)}")
     return frozenset(map(Status, statuses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
@@ -18,12 +19,16 @@ from anytrack_async.models.meta import MetaFields
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
 _T = TypeVar("_T")
 
+_UNIX_TIME = re.compile(r"[0-9]{9,16}(?:\.[0-9]+)?", re.ASCII).fullmatch  # 20260101 is a date
+_FIRST_MILLISECONDS = 1e11
+
+
 # Structure hooks. They accept what the JSON of various services has: numbers as text, text as
 # numbers, times with and without a time zone.
 
 
 def _datetime(value: object, _: object) -> datetime:
-    """Return a time in UTC from ISO 8601 text or unix seconds; without a time zone it is UTC."""
+    """Return a time in UTC from ISO 8601 text or unix time; without a time zone it is UTC."""
     try:
         moment = _moment(value)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -32,9 +37,17 @@ def _datetime(value: object, _: object) -> datetime:
 
 
 def _moment(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
-    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+        return _unix_moment(value)
+    text = str(value).strip()
+    return _unix_moment(float(text)) if _UNIX_TIME(text) else datetime.fromisoformat(text)
+
+
+def _unix_moment(seconds: float) -> datetime:
+    # 1767225600 and 1767225600000 are the same moment: no conversion is of the year 5138.
+    return datetime.fromtimestamp(seconds if seconds < _FIRST_MILLISECONDS else seconds / 1000, UTC)
 
 
 def _decimal(value: object, _: object) -> Decimal:

@@ -132,7 +132,7 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
     if "timestamp" not in head or "event_id" not in content:
         raise DecodeError("stored conversion: damaged, it has no timestamp or no event_id")
     is_as_written = digest is not None and digest_of(payload) == digest
-    trusted = _rebuild(content | head) if is_as_written else None
+    trusted = _rebuild(content, head) if is_as_written else None
     conversion = trusted or load(content | head, Conversion)
     if type(traceparent) is str:
         set_traceparent(conversion, traceparent)
@@ -257,40 +257,43 @@ def digest_of(payload: bytes) -> bytes:
 _TYPES = {str(member): member for member in ConversionType}  # four times as fast as the class
 
 
-def _rebuild(record: _Record) -> Conversion | None:
+def _rebuild(content: _Record, head: _Record) -> Conversion | None:
     """Make a conversion of a record that is as it was written, without validating its fields.
 
     Returns:
         None if a field does not fit, because the release that wrote it allowed more.
     """
+    values = _CONVERSION_BUILDER.values_of(content)
     try:
-        record["timestamp"] = datetime.fromisoformat(record["timestamp"])
-        record["revenue"] = Decimal(record["revenue"])
-        record["conversion_type"] = kind = _TYPES[record["conversion_type"]]
-        order_id, event_id = record.get("order_id"), record["event_id"]
-        if order_id is None or event_id != order_event_id(kind, record.get("event_name"), order_id):
-            record["_event_id"] = event_id
-        if "items" in record:
-            record["items"] = load(record["items"], tuple[LineItem, ...])
-        if "meta" in record:
-            record["meta"] = meta_fields(record["meta"])
-        if "consent" in record:
-            record["consent"] = to_consent(record["consent"])
+        values["timestamp"] = datetime.fromisoformat(head["timestamp"])
+        values["id"] = head.get("id")
+        values["revenue"] = Decimal(content["revenue"])
+        values["conversion_type"] = kind = _TYPES[content["conversion_type"]]
+        order_id, event_id = values["order_id"], content["event_id"]
+        if order_id is None or event_id != order_event_id(kind, values["event_name"], order_id):
+            values["_event_id"] = event_id
+        if "items" in content:
+            values["items"] = load(content["items"], tuple[LineItem, ...])
+        if "meta" in content:
+            values["meta"] = meta_fields(content["meta"])
+        if "consent" in content:
+            values["consent"] = to_consent(content["consent"])
     except (DecodeError, ValueError, TypeError, KeyError):
         return None
-    record.setdefault("sub_ids", {})
-    record.setdefault("custom_data", {})
-    record.setdefault("clicks", {})
-    if "customer" in record:
-        record["customer"] = _rebuild_customer(record["customer"])
-    return _CONVERSION_BUILDER.build(record)
+    for name in ("sub_ids", "custom_data", "clicks"):
+        if name not in content:
+            values[name] = {}
+    if "customer" in content:
+        values["customer"] = _rebuild_customer(content["customer"])
+    return _CONVERSION_BUILDER.build(values)
 
 
 def _rebuild_customer(record: _Record) -> Customer:
+    values = _CUSTOMER_BUILDER.values_of(record)
     for name, value in record.items():
-        if type(value) is list:
-            record[name] = tuple(value)
-    return _CUSTOMER_BUILDER.build(record)
+        if type(value) is list and name in values:
+            values[name] = tuple(value)
+    return _CUSTOMER_BUILDER.build(values)
 
 
 class _Builder(Generic[_T]):
@@ -309,10 +312,15 @@ class _Builder(Generic[_T]):
         model: Any = attrs.make_class("Plain", plain)
         self._assign: Callable[..., None] = model.__init__
 
-    def build(self, record: _Record) -> _T:
-        values = self._defaults | record  # in the order of the fields
+    def values_of(self, record: _Record) -> _Record:
+        """Return the value of each field, in their order: that in *record*, or the default."""
+        values = self._defaults | record
         if len(values) > len(self._defaults):  # a later release wrote more
             values = {name: values[name] for name in self._defaults}
+        return values
+
+    def build(self, values: _Record) -> _T:
+        """Return an instance with these values, one for each field, in their order."""
         instance = object.__new__(self._twin)
         self._assign(instance, *values.values())
         instance.__class__ = self._cls

@@ -90,8 +90,8 @@ class Attempt:
                 self.outcomes[index] = Outcome.skipped(FORGOTTEN)
             skipped = {*skipped, *forgotten}
             if probe_index in skipped:
-                others = (index for index in range(len(batch)) if index not in skipped)
-                self.probe_index = probe_index = next(others, None)
+                other_indexes = (index for index in range(len(batch)) if index not in skipped)
+                self.probe_index = probe_index = next(other_indexes, None)
         # Indexes still to be sent, the next piece last.
         self._pieces: list[Sequence[int]] = [range(len(batch))]
         if skipped or (probe_index is not None and len(batch) > 1):

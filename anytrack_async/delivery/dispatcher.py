@@ -27,6 +27,7 @@ from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
+from anytrack_async.delivery.pauses import Pauses
 from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.running import LaneRunner
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
@@ -34,6 +35,7 @@ from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.events import Dropped, Event
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.pauses import Pause
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.telemetry.opentelemetry import Telemetry
 
@@ -94,6 +96,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
         )
         self.undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
+        self.pauses = Pauses(outbox, self._lanes)
         self._runner = self._make_runner()
 
     def _make_runner(self) -> LaneRunner:
@@ -105,6 +108,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
                 self._maintenance.run,
                 self._admission.run,
                 partial(self._lanes.follow_news, self.outbox),
+                self.pauses.run,
             ],
             on_closing=self._admission.close,
         )
@@ -143,14 +147,12 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
             InvalidDestinationError: the destination has no sink here.
         """
         for name in checked_names("resume", [destination], self.destinations):
-            if name in self._lanes:
-                self._lanes[name].resume()
+            self.pauses.resume(name)
 
-    def pause(self, destination: str, reason: str) -> None:
-        """Let the lane of *destination* send nothing until it is resumed; see `resume`."""
+    def pause(self, destination: str, reason: str, by: str) -> None:
+        """Let the lanes of *destination* send nothing until it is resumed; see `resume`."""
         for name in checked_names("pause", [destination], self.destinations):
-            if name in self._lanes:
-                self._lanes[name].pause(reason)
+            self.pauses.pause(Pause(destination=name, since=time.time(), by=by, reason=reason))
 
     def replace_credentials(self, destination: str) -> None:
         """Record that the sink of *destination* has new credentials; see `Lane`."""
@@ -164,10 +166,15 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
         """Return destination → its lane's state, since when and why, and how long it pauses."""
         names = ("state", "reason", "state_for", "paused_for")
-        return {
+        conditions = {
             destination: {name: getattr(lane, name) for name in names}
             for destination, lane in self._lanes.items()
         }
+        for destination, condition in conditions.items():  # a pause may be older than the lane
+            seconds = self.pauses.seconds(destination)
+            if condition["state"] is LaneState.PAUSED and seconds is not None:
+                condition["state_for"] = seconds
+        return conditions
 
     # Opening and closing
 
@@ -198,6 +205,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
         await warn_of_orphans(self.outbox, self.destinations)
         if self._settings.deliver:
             self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
+        await self.pauses.load()
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
         self._append = self._admission.append
@@ -223,6 +231,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
         )
 
     async def _report_undelivered(self) -> None:
+        await self.pauses.finish()
         self._maintenance.tell_pushed_out()
         # What another process is to deliver is not left behind.
         names = self.destinations if self._settings.deliver else ()

@@ -36,7 +36,7 @@ _CALM = 1.0
 """Seconds without a caller that found no room, after which an episode may end."""
 
 _ACTIONS = {
-    "paused": "let it send again with client.resume(…), or in the console",
+    "paused": "let it send again with client.resume(…), anytrack outbox resume, or in the console",
     "down": "look whether the service is down",
     "throttled": "it accepts conversions again when its pause ends",
     "running": "submit more slowly, or raise the outbox's capacity",

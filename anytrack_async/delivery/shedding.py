@@ -37,12 +37,15 @@ async def append_to_others(
     """
     full: dict[str, int] = {}
     full_of_bytes: dict[str, int] = {}
-    others = names
+    available = names
     while True:
-        full |= error.waiting or dict.fromkeys(others, outbox.capacity)
+        full |= error.waiting or dict.fromkeys(available, outbox.capacity)
         full_of_bytes |= error.waiting_bytes
-        previous, others = others, [name for name in others if name not in full]
-        if not others or len(others) == len(previous):
+        previous, available = (
+            available,
+            [name for name in available if name not in full],
+        )
+        if not available or len(available) == len(previous):
             raise queue_full_error(
                 outbox.capacity,
                 full,
@@ -51,7 +54,7 @@ async def append_to_others(
                 waiting_bytes=full_of_bytes,
             ) from error
         try:
-            return await outbox.append(conversions, others), full
+            return await outbox.append(conversions, available), full
         except QueueFullError as exc:
             error = exc
-            fill(exc, others)
+            fill(exc, available)

@@ -265,10 +265,10 @@ class WebhookApp:
         objects = [event for event in events if isinstance(event, dict)]
         if not objects:
             raise _Refused(422, "the body must be a JSON object, or a list of objects")
-        wanted = self._settings.events
-        if wanted is None:
+        event_names = self._settings.events
+        if event_names is None:
             return objects
-        return [event for event in objects if event.get("eventName") in wanted]
+        return [event for event in objects if event.get("eventName") in event_names]
 
     # Conversions
 
@@ -351,11 +351,11 @@ def _checked_secrets(secret: str | Sequence[str]) -> tuple[bytes, ...]:
 
 
 def _checked_destinations(client: AnyTrackClient, to: Sequence[str] | None) -> tuple[str, ...]:
-    known = tuple(client.limits)
+    destinations = tuple(client.limits)
     if to is not None:
-        names = checked_names("to", to, known)
+        names = checked_names("to", to, destinations)
     else:
-        names = tuple(name for name in known if name != ANYTRACK)
+        names = tuple(name for name in destinations if name != ANYTRACK)
     if not names:
         raise ConfigurationError(
             "webhooks come from AnyTrack and are not sent back there: give the client another "

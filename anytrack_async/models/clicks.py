@@ -52,13 +52,13 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     """
     if value is None or (type(value) is dict and not value):
         return {}
-    given: Any = value
-    if not isinstance(given, Mapping):
-        if is_missing(given):
+    argument: Any = value
+    if not isinstance(argument, Mapping):
+        if is_missing(argument):
             return {}
-        raise InvalidConversionError("clicks", f"must be a mapping, got {type(given).__name__}")
+        raise InvalidConversionError("clicks", f"must be a mapping, got {type(argument).__name__}")
     clicks: dict[str, str] = {}
-    for key, item in given.items():
+    for key, item in argument.items():
         if not isinstance(key, str):
             raise InvalidConversionError("clicks", "must have text keys only")
         if (click := visitor_id(item, _MAX_ID, _UNUSABLE)) is not None:

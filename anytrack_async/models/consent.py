@@ -108,10 +108,10 @@ class Consent:
     def as_dict(self) -> dict[str, str | bool]:
         """Return the purposes whose state is known, and ``forgotten`` if it is true."""
         states = ((name, getattr(self, name)) for name in PURPOSES)
-        known: dict[str, str | bool] = {
+        by_purpose: dict[str, str | bool] = {
             name: state.value for name, state in states if state is not _UNKNOWN
         }
-        return known | {"forgotten": True} if self.forgotten else known
+        return by_purpose | {"forgotten": True} if self.forgotten else by_purpose
 
 
 UNKNOWN_CONSENT: Final = Consent()
@@ -126,13 +126,13 @@ def to_consent(value: Consent | Mapping[str, Any] | None) -> Consent | None:
     """
     if value is None or isinstance(value, Consent):
         return value
-    given: Any = value
-    if isinstance(given, Mapping):
-        unknown = [name for name in given if name not in attrs.fields_dict(Consent)]
+    argument: Any = value
+    if isinstance(argument, Mapping):
+        unknown = [name for name in argument if name not in attrs.fields_dict(Consent)]
         if unknown:
             purposes = ", ".join(PURPOSES)
             raise InvalidConversionError("consent", f"may have only {purposes}")
-        return Consent(**given)
-    if is_missing(given):  # a gap in a data frame
+        return Consent(**argument)
+    if is_missing(argument):  # a gap in a data frame
         return None
-    raise InvalidConversionError("consent", f"must be a Consent, got {type(given).__name__}")
+    raise InvalidConversionError("consent", f"must be a Consent, got {type(argument).__name__}")

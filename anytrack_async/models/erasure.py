@@ -49,11 +49,11 @@ class Person:
 
     def __attrs_post_init__(self) -> None:
         values: Any = {name: getattr(self, name) for name in _NORMALISE}
-        given = {name: value for name, value in values.items() if value is not None}
-        if not given:
+        identifiers = {name: value for name, value in values.items() if value is not None}
+        if not identifiers:
             raise InvalidArgumentError("email, phone or external_id", "must be given")
         keys = {}
-        for name, value in given.items():
+        for name, value in identifiers.items():
             text = _normalised(name, value) if isinstance(value, str) else ""
             if not text:
                 raise InvalidArgumentError(name, "must be text with a usable value")

@@ -73,12 +73,12 @@ def to_trust(trusted_proxies: TrustedProxies) -> Trust:
         if trusted_proxies < 0:
             raise InvalidArgumentError("trusted_proxies", "must be 0 or more proxies")
         return Trust(trusted_proxies)
-    given: Any = trusted_proxies
+    argument: Any = trusted_proxies
     networks: tuple[Any, ...]
-    if isinstance(given, str | IPv4Network | IPv6Network):
-        networks = (given,)
-    elif isinstance(given, Iterable):
-        networks = tuple(given)
+    if isinstance(argument, str | IPv4Network | IPv6Network):
+        networks = (argument,)
+    elif isinstance(argument, Iterable):
+        networks = tuple(argument)
     else:
         problem = "must be a number of proxies or a list of networks such as '10.0.0.0/8'"
         raise InvalidArgumentError("trusted_proxies", problem)

@@ -77,8 +77,10 @@ def without_clicks(url: str) -> str:
     if not mark:
         return url
     names = (part.partition("=")[0] for part in query.split("&"))
-    kept = [part for name, part in zip(names, query.split("&"), strict=True) if name not in _KEPT]
-    return f"{page}?{'&'.join(kept)}" if kept else page
+    parameters = [
+        part for name, part in zip(names, query.split("&"), strict=True) if name not in _KEPT
+    ]
+    return f"{page}?{'&'.join(parameters)}" if parameters else page
 
 
 def page_url_or_none(url: str | None) -> str | None:

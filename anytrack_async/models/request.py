@@ -225,9 +225,9 @@ def arguments_with(context: Visitor, fields: Mapping[str, Any]) -> dict[str, Any
     Raises:
         InvalidConversionError: *context* is not a `Visitor`.
     """
-    given: Any = context
-    if not isinstance(given, Visitor):
-        problem = f"must be a Visitor, got {type(given).__name__}: use visitor_from_request(…)"
+    argument: Any = context
+    if not isinstance(argument, Visitor):
+        problem = f"must be a Visitor, got {type(argument).__name__}: use visitor_from_request(…)"
         raise InvalidConversionError("context", problem)
     arguments = dict(fields)
     for name in _VISIT_FIELDS:
@@ -264,7 +264,7 @@ def _known(
     The names of headers are in lower case; parameters and cookies have a letter case.
     """
     # All pairs are looked at: the last of a list is what the nearest proxy wrote.
-    known: dict[str, list[str]] = {}
+    values_by_name: dict[str, list[str]] = {}
     items: Iterable[Any] = pairs.items() if isinstance(pairs, Mapping) else pairs
     for name, value in filter(_is_pair, items):
         text = name.decode("latin-1") if isinstance(name, bytes) else name
@@ -273,11 +273,11 @@ def _known(
         if lists is not None:
             text = text.lower()
         if text in names and (content := _value(value)):
-            known.setdefault(text, []).append(content)
+            values_by_name.setdefault(text, []).append(content)
     lists = lists or {}
     return {
         name: lists[name].join(values) if name in lists else values[0]
-        for name, values in known.items()
+        for name, values in values_by_name.items()
     }
 
 

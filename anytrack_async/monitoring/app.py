@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import anyio
@@ -143,10 +144,21 @@ class MetricsApp:
         }
         if self._client is not None and not self._client.is_open:
             return _json(503, {"status": "unavailable", "error": "the client is not open"})
-        held = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
+        held_lanes = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
         destinations = sorted(backlog.depths)
+        pauses = {
+            name: {"since": _iso(pause.since), "by": pause.by, "reason": pause.reason}
+            for name, pause in backlog.pauses.items()
+        }
         return _json(
-            200, {"status": "ready", "destinations": destinations, "held": held, "lanes": lanes}
+            200,
+            {
+                "status": "ready",
+                "destinations": destinations,
+                "held": held_lanes,
+                "paused": pauses,
+                "lanes": lanes,
+            },
         )
 
     async def _metrics(self) -> _Reply:
@@ -168,6 +180,14 @@ class MetricsApp:
 
 async def _existing(path: str | os.PathLike[str] | None) -> OutboxLocation:
     return await anyio.to_thread.run_sync(OutboxLocation(os.fspath(path or "")).check_exists)
+
+
+def _iso(moment: float) -> str:
+    """Return unix seconds as text, UTC; empty if they are no date."""
+    try:
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def _json(status: int, content: object) -> _Reply:

@@ -11,13 +11,14 @@ they are right whichever process is asked, and right while no process delivers.
 | ``anytrack_outbox_dead`` | gauge | destination |
 | ``anytrack_outbox_oldest_age_seconds`` | gauge | destination |
 | ``anytrack_delivered_total`` | counter | destination |
+| ``anytrack_paused_since_timestamp_seconds`` | gauge, while paused | destination, by |
 | ``anytrack_lane_state`` | gauge, 1 for the present state | destination, state |
 | ``anytrack_submitted_total``, ``anytrack_contradicted_total`` | counter | |
 | ``anytrack_retried_total`` | counter | destination |
 | ``anytrack_dead_lettered_total``, ``anytrack_dropped_total`` | counter | destination |
 | ``anytrack_skipped_total`` | counter | destination |
 
-The last five rows are those of one client, and counted since it was created.
+The rows from the state of a lane on are those of one client, and counted since it was created.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from anytrack_async.delivery.flow import LaneState
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Depth, Outbox
 from anytrack_async.outbox.capabilities import CountsDelivered, oldest_ages
+from anytrack_async.outbox.pauses import Pause, read_pauses
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -60,11 +62,13 @@ class Backlog:
         ages: destination → seconds since its oldest waiting conversion was accepted.
         delivered: destination → how many conversions it has received; empty if the outbox does not
             count them.
+        pauses: destination → its pause, of those that an operator has paused.
     """
 
     depths: Mapping[str, Depth]
     ages: Mapping[str, float]
     delivered: Mapping[str, int]
+    pauses: Mapping[str, Pause] = attrs.field(factory=dict)
 
 
 async def read_backlog(outbox: Outbox) -> Backlog:
@@ -74,7 +78,13 @@ async def read_backlog(outbox: Outbox) -> Backlog:
         OutboxError: it cannot be read.
     """
     counts = await outbox.delivered_counts() if isinstance(outbox, CountsDelivered) else {}
-    return Backlog(depths=await outbox.depths(), ages=await oldest_ages(outbox), delivered=counts)
+    depths = await outbox.depths()
+    return Backlog(
+        depths=depths,
+        ages=await oldest_ages(outbox),
+        delivered=counts,
+        pauses=await read_pauses(outbox, depths),
+    )
 
 
 def exposition(backlog: Backlog, stats: Stats | None = None) -> bytes:
@@ -130,6 +140,19 @@ def _outbox_families(backlog: Backlog) -> Iterable[Metric]:
     if backlog.delivered:
         text = "Conversions that the destination has received, from all processes."
         yield _counter("anytrack_delivered", text, backlog.delivered)
+    yield _pauses(backlog.pauses)
+
+
+def _pauses(pauses: Mapping[str, Pause]) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    text = "When an operator paused the destination, and who; absent while it is not paused."
+    family = GaugeMetricFamily(
+        "anytrack_paused_since_timestamp_seconds", text, labels=["destination", "by"]
+    )
+    for name, pause in pauses.items():
+        family.add_metric([name, pause.by], pause.since)
+    return family
 
 
 def _client_families(stats: Stats | None) -> Iterable[Metric]:

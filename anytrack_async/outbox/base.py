@@ -3,8 +3,7 @@
 An outbox is a log. Conversions are appended in order, each destination has a cursor on the log, a
 claim leases the next range behind the cursor, and settling the claim deletes its lease. Only the
 exceptions, meaning failed conversions that wait for a retry and dead letters, become records of
-their own. So a conversion that is behind a destination's cursor, in no lease and no exception, is
-delivered there.
+their own. A conversion behind a cursor, in no lease and no exception, is delivered there.
 
 All times are unix seconds (float), because they are compared between processes. Those that go in
 or come out are by the caller's clock: its wall clock, or that of a `KeepsTime`. Leases run by the
@@ -249,8 +248,8 @@ class Outbox(Protocol):
         Raises:
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
-            UnsendableError: one has more than `MAX_CONVERSION_BYTES`, or all together have more
-                than `MAX_APPEND_BYTES`; none was accepted.
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`, or all have more than
+                `MAX_APPEND_BYTES`; none was accepted.
             OutcomeUnknownError: an answer was lost: all are accepted, or none; append them again.
             OutboxError: they could not be stored; none was accepted.
         """

@@ -1,9 +1,11 @@
-"""Dead letters: `DeadLetter`, and `DeadLetterFilter`, which selects some by reason and age."""
+"""Dead letters, conditions on their reason and age, and searching for those that fulfil one."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -85,3 +87,76 @@ class DeadLetterFilter:
 
 ALL = DeadLetterFilter()
 """Fulfilled by every dead letter."""
+
+Action: TypeAlias = Literal["replay", "discard"]
+"""What may be done with dead letters, see `Outbox.replay` and `Outbox.discard`."""
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetterPage:
+    """What one part of a search has found.
+
+    Attributes:
+        letters: the dead letters that fulfil the condition, in log order.
+        after: the position after which the search may go on; None if there is nothing more.
+    """
+
+    letters: Sequence[DeadLetter] = ()
+    after: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetterStep:
+    """How many dead letters one part of a search has counted or changed.
+
+    Attributes:
+        count: their number.
+        after: the position after which the next part begins; None if this was the last one.
+    """
+
+    count: int = 0
+    after: int | None = None
+
+
+@runtime_checkable
+class SearchesDeadLetters(Protocol):
+    """Optional part of an outbox that searches its dead letters in parts of a bounded size.
+
+    Of 100,000 dead letters, the few with some words may be the last ones. So a page that shows them
+    looks at some thousands, says so, and goes on when it is asked to.
+    """
+
+    async def search_dead_letters(
+        self,
+        destination: str | None,
+        where: DeadLetterFilter,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        within: int = 5_000,
+    ) -> DeadLetterPage:
+        """Return dead letters that fulfil a condition, as `Outbox.dead_letters` does.
+
+        Args:
+            destination: only of this destination; None for all.
+            where: the condition.
+            after: only those with a `seq` above this one.
+            limit: how many, about.
+            within: how many to look at for each destination, about.
+        """
+        ...
+
+    async def count_dead_letters(
+        self, destination: str | None, where: DeadLetterFilter, *, within: int = 5_000
+    ) -> DeadLetterStep:
+        """Return how many of the first *within* of each destination fulfil a condition."""
+        ...
+
+    async def change_dead_letters(
+        self, action: Action, destination: str, where: DeadLetterFilter, *, after: int = 0
+    ) -> DeadLetterStep:
+        """Replay or discard some dead letters after a position, in one short atomic step.
+
+        Call it again with the `after` that it returns, until that is None.
+        """
+        ...

@@ -121,6 +121,28 @@ class PastAttempt:
     due: float | None = None
 
 
+def with_deliveries(
+    attempts: Sequence[PastAttempt], delivered_at: Mapping[str, float]
+) -> list[PastAttempt]:
+    """Return the *attempts* at a conversion with those that delivered it, oldest first.
+
+    A batch that was released and then delivered has no row of its own for the delivery.
+
+    Args:
+        attempts: the attempts that are kept, oldest first.
+        delivered_at: destination → when it confirmed the conversion.
+    """
+    completed = list(attempts)
+    for name, date in delivered_at.items():
+        own = [attempt for attempt in attempts if attempt.destination == name]
+        if own and own[-1].status is not Status.DELIVERED:
+            number = own[-1].number + 1
+            completed.append(
+                PastAttempt(destination=name, at=date, number=number, status=Status.DELIVERED)
+            )
+    return sorted(completed, key=lambda attempt: attempt.at)
+
+
 @attrs.frozen(kw_only=True)
 class RememberedConversion:
     """A conversion whose event id an outbox still has.
@@ -158,6 +180,19 @@ class ReleaseReason:
     code: str | None = None
     sent: int | None = None
     http_status: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConversionPage:
+    """What one part of a search has found.
+
+    Attributes:
+        conversions: the newest first.
+        before: the position below which the search may go on; None if there is nothing more.
+    """
+
+    conversions: Sequence[RememberedConversion] = ()
+    before: int | None = None
 
 
 @runtime_checkable
@@ -246,4 +281,33 @@ class KeepsHistory(Protocol):
         self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
     ) -> bool:
         """Do the same as `Outbox.release`, and keep *reason* in the same atomic step."""
+        ...
+
+
+@runtime_checkable
+class SearchesConversions(Protocol):
+    """Optional part of a history that searches all stored conversions, a part at a time.
+
+    `KeepsHistory.find` gives up after `MAX_SCANNED`. A page looks at fewer at once, and goes on as
+    long as somebody asks it to.
+    """
+
+    async def search_conversions(
+        self,
+        *,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        before: int | None = None,
+        limit: int = 20,
+        within: int = 2_000,
+    ) -> ConversionPage:
+        """Return stored conversions that have one of the given ids.
+
+        Args:
+            order_id: the order id.
+            click_id: AnyTrack's click id.
+            before: only those with a `seq` below this one.
+            limit: how many, about.
+            within: how many of the newest to look at, about.
+        """
         ...

@@ -78,8 +78,10 @@ class Sandbox:
         variables = environment(self.settings, self.url)
         if not collect:
             return variables
-        others = {name: value for name, value in variables.items() if "ANYTRACK_" not in name}
-        return {"ANYTRACK_COLLECT_URL": self.collect_url, **others}
+        other_services = {
+            name: value for name, value in variables.items() if "ANYTRACK_" not in name
+        }
+        return {"ANYTRACK_COLLECT_URL": self.collect_url, **other_services}
 
     def ledger(self, *, ids: bool = False) -> dict[str, Any]:
         """Return what each service received, accepted and rejected; see `sandbox.ledger`.

@@ -1,7 +1,8 @@
-"""For tests: of an application that tracks conversions, and of an outbox of your own.
+"""For tests: of an application that tracks conversions, of a destination or an outbox of your own.
 
-A door of its own beside the root package, because it needs the extra ``[sandbox]``. Names are
-imported when they are first used; `outbox_contract` and `plugin` are modules to name in full.
+A door of its own beside the root package, because it needs the extra ``[sandbox]``; `SinkContract`
+needs pytest too. Names are imported when they are first used; `outbox_contract` and `plugin` are
+modules to name in full.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from anytrack_async.testing.recording import (
         assert_tracked as assert_tracked,
     )
+    from anytrack_async.testing.sink_contract import SinkContract as SinkContract
+    from anytrack_async.testing.stand_in import ServiceAnswer as ServiceAnswer
+    from anytrack_async.testing.stand_in import ServiceRequest as ServiceRequest
 
 _MODULES = {
     "LocalSandbox": "local_sandbox",
@@ -31,6 +35,9 @@ _MODULES = {
     "QUICK": "recording",
     "RecordingClient": "recording",
     "RecordingSink": "recording",
+    "ServiceAnswer": "stand_in",
+    "ServiceRequest": "stand_in",
+    "SinkContract": "sink_contract",
     "assert_tracked": "recording",
 }
 

@@ -175,10 +175,10 @@ async def assert_tracked(
             message says what was tracked, and why a destination did not accept.
     """
     matches = client.tracked(**fields)
-    wanted = ", ".join(f"{name}={value!r}" for name, value in fields.items()) or "any field"
+    criteria = ", ".join(f"{name}={value!r}" for name, value in fields.items()) or "any field"
     if len(matches) != 1:
         raise AssertionError(
-            f"{len(matches)} conversions with {wanted} were tracked, expected one; "
+            f"{len(matches)} conversions with {criteria} were tracked, expected one; "
             f"tracked: {', '.join(_described(client.accepted)) or 'none'}"
         )
     (conversion,) = matches

@@ -204,9 +204,9 @@ class Resolver:
                 following.started_at = now
                 self._running.add(following)
             waiters = tuple(lookup.waiters)
-        for loop, done in waiters:
+        for loop, event in waiters:
             with suppress(RuntimeError):  # the event loop is closed, and its tasks are gone
-                loop.call_soon_threadsafe(done.set)
+                loop.call_soon_threadsafe(event.set)
         return following
 
 

@@ -232,5 +232,7 @@ def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
             return f"no response within {timeout:g} s"
         case httpx.ConnectError():
             return f"connection to {host} failed: {safe_text(str(exc))}"
+        case httpx.DecodingError():
+            return "the body of the response cannot be decompressed"
         case _:
             return f"the connection broke off ({type(exc).__name__})"

@@ -15,7 +15,7 @@ from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.web_console import history
 from anytrack_async.web_console.masking import shown_fields
-from anytrack_async.web_console.pages import Context, conversion_address, log_action
+from anytrack_async.web_console.pages import Context, conversion_address, log_action, position
 from anytrack_async.web_console.security import Refused, read_form
 from anytrack_async.web_console.sinks import bodies
 
@@ -111,27 +111,38 @@ async def find(context: Context, request: Request) -> Response:
 
     The form is posted, although it changes nothing: a click id in an address would get into logs.
     """
-    query = (await read_form(request)).get("q", "").strip()[:_LONGEST_ID]
+    fields = await read_form(request)
+    query, before = fields.get("q", "").strip()[:_LONGEST_ID], fields.get("before", "")
     if not query:
         return RedirectResponse("./", status_code=303)
     outbox = await context.source.outbox()
-    event_ids = await _matching(outbox, query)
+    page = await history.find(outbox, query, position(before))
+    event_ids = [] if before else await _matching(outbox, query)
+    event_ids = list(dict.fromkeys([*event_ids, *page.event_ids]))
     if len(event_ids) == 1:
-        return RedirectResponse(conversion_address(event_ids[0]), status_code=303)
+        return _to(request, conversion_address(event_ids[0]))
     reports: Mapping[str, Report] = await outbox.reports(event_ids) if event_ids else {}
     return await context.page(
         request,
         "found.html",
-        status=200 if event_ids else 404,
+        # htmx, which goes on with the search, shows no 404.
+        status=200 if event_ids or page.before or before else 404,
         reports=reports,
+        query=query,
+        before=page.before,
         keeps_history=history.kept(outbox) is not None,
     )
 
 
+def _to(request: Request, address: str) -> Response:
+    if "hx-request" in request.headers:  # a redirect would be followed by the script
+        return Response(headers={"hx-redirect": address})
+    return RedirectResponse(address, status_code=303)
+
+
 async def _matching(outbox: Outbox, query: str) -> Sequence[str]:
-    """Return the event ids of conversions with this event id, order id or click id."""
-    # An order's event id is made from its type and the order id.
+    """Return the event ids that are *query*, or made from it as the order id."""
     candidates = [query, *(f"{kind}:{query}" for kind in ConversionType)]
     reports = await outbox.reports(candidates)
     event_ids = [event_id for event_id in candidates if event_id in reports]
-    return list(dict.fromkeys([*event_ids, *await history.find(outbox, query)]))
+    return event_ids[:1] if query in event_ids else event_ids

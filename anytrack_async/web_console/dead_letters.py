@@ -12,7 +12,7 @@ from starlette.responses import Response
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter
-from anytrack_async.web_console.pages import Context
+from anytrack_async.web_console.pages import Context, position
 from anytrack_async.web_console.selection import AGES, PAGE_SIZE, LetterSelection
 
 _GROUPED = 500
@@ -62,14 +62,16 @@ def group(letters: Sequence[DeadLetter]) -> Sequence[Group]:
 async def dead_letters(context: Context, request: Request) -> Response:
     """Return the page."""
     selection = LetterSelection.from_fields(request.query_params)
-    after = _position(request.query_params.get("after", ""))
+    after = position(request.query_params.get("after", ""))
     outbox = await context.source.outbox()
     depths = await outbox.depths()
     # One read for the groups and the first rows; further pages have rows only. With a condition, a
     # large sample would take long: of a code that every fortieth has, 500 are among 20,000.
     size = PAGE_SIZE if after or selection.condition else _GROUPED
-    letters = await selection.read(outbox, after=after, limit=size + 1)
+    page = await selection.read(outbox, after=after, limit=size + 1)
+    letters = page.letters
     rows = _whole_conversions(letters, PAGE_SIZE)
+    following = rows[-1].seq if len(letters) > len(rows) else None
     return await context.page(
         request,
         "dead_letters.html",
@@ -80,7 +82,8 @@ async def dead_letters(context: Context, request: Request) -> Response:
         is_sample=len(letters) > size,
         grouped=size,
         letters=rows,
-        following=rows[-1].seq if len(letters) > len(rows) else None,
+        following=following,
+        search_on=page.after if following is None and selection.condition else None,
         after=after,
         summary=summary,
         total=sum(depth.dead for depth in depths.values()),
@@ -101,7 +104,3 @@ async def _retry_reasons(context: Context, outbox: Outbox) -> dict[str, str]:
     """Return destination → why its lane is not running, in the destination's words."""
     lanes = await context.source.lanes()
     return {name: lane.reason for name, lane in lanes.items() if lane.reason}
-
-
-def _position(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

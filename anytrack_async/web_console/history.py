@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import attrs
+
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.history import KeepsHistory, PastAttempt, RememberedConversion
+from anytrack_async.outbox.history import (
+    KeepsHistory,
+    PastAttempt,
+    RememberedConversion,
+    SearchesConversions,
+)
+
+FIRST_PART, NEXT_PART = 1_000, 20_000
+"""Stored conversions that a page searches for an id, at first and when it goes on."""
 
 
 def kept(outbox: Outbox) -> KeepsHistory | None:
@@ -32,10 +42,41 @@ async def remembered(outbox: Outbox, event_id: str) -> RememberedConversion | No
     return conversions[0] if conversions else None
 
 
-async def find(outbox: Outbox, query: str) -> Sequence[str]:
-    """Return event ids of conversions with this order id or click id."""
+@attrs.frozen(kw_only=True)
+class Matches:
+    """Conversions that a part of a search has found.
+
+    Attributes:
+        event_ids: the newest first.
+        before: the position below which the search may go on; 0 if there is nothing more.
+    """
+
+    event_ids: Sequence[str] = ()
+    before: int = 0
+
+
+async def find(outbox: Outbox, query: str, before: int = 0) -> Matches:
+    """Search for conversions with this order id or click id.
+
+    Args:
+        outbox: the outbox.
+        query: the id.
+        before: the position below which to go on; 0 for the newest.
+    """
     past = kept(outbox)
     if past is None:
-        return ()
+        return Matches()
+    if isinstance(outbox, SearchesConversions):
+        page = await outbox.search_conversions(
+            order_id=query,
+            click_id=query,
+            before=before or None,
+            within=NEXT_PART if before else FIRST_PART,
+        )
+        return Matches(event_ids=_ids(page.conversions), before=page.before or 0)
     conversions = [*await past.find(order_id=query), *await past.find(click_id=query)]
+    return Matches(event_ids=_ids(conversions))
+
+
+def _ids(conversions: Sequence[RememberedConversion]) -> Sequence[str]:
     return [item.event_id for item in conversions]

@@ -103,8 +103,8 @@ async def _confirmation(
     )
 
 
-def _back(selection: LetterSelection, done: str, count: int) -> Response:
-    return RedirectResponse(selection.address(done=done, count=count), status_code=303)
+def _back(selection: LetterSelection, action: str, count: int) -> Response:
+    return RedirectResponse(selection.address(done=action, count=count), status_code=303)
 
 
 # Correcting

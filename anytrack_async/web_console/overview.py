@@ -16,6 +16,7 @@ from anytrack_async.destinations.sink import SupportsQuota
 from anytrack_async.errors import AnyTrackError
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.capabilities import CountsDelivered, oldest_ages
+from anytrack_async.outbox.pauses import Pause
 from anytrack_async.web_console import texts
 from anytrack_async.web_console.pages import Context, fragment
 from anytrack_async.web_console.source import ConsoleSource
@@ -43,6 +44,7 @@ class Card:
         state_for: seconds since when; None if that is not known.
         paused_for: seconds for which nothing is sent.
         depth: what it has not received.
+        pause: since when, by whom and why an operator has paused it.
         oldest_age: seconds since the oldest waiting conversion was accepted.
         delivered: conversions that it has received.
         rate_in: conversions accepted for it per second.
@@ -55,6 +57,7 @@ class Card:
     reason: str = ""
     state_for: float | None = None
     paused_for: float = 0.0
+    pause: Pause | None = None
     depth: Depth
     oldest_age: float | None = None
     delivered: int | None = None
@@ -102,12 +105,14 @@ class Overview:
         depths = await outbox.depths()
         delivered = await outbox.delivered_counts() if isinstance(outbox, CountsDelivered) else {}
         ages, lanes = await oldest_ages(outbox), await self._source.lanes()
+        pauses = await self._source.pauses()
         self._rates.add(time.monotonic(), depths, delivered)
         cards = [
             make_card(
                 name,
                 depth,
                 lanes.get(name),
+                pause=pauses.get(name),
                 oldest_age=ages.get(name),
                 delivered=delivered.get(name),
                 rates=self._rates.of(name),
@@ -127,6 +132,7 @@ def make_card(
     depth: Depth,
     lane: DestinationStats | None,
     *,
+    pause: Pause | None = None,
     oldest_age: float | None = None,
     delivered: int | None = None,
     rates: tuple[float | None, float | None] = (None, None),
@@ -135,12 +141,18 @@ def make_card(
     """Return the card of the destination *name*."""
     rate_in, rate_out = rates
     paused_for = lane.paused_for if lane else 0.0
+    state, state_for = _state(depth, lane, rate_out), lane.state_for if lane else None
+    reason = lane.reason if lane else ""
+    if pause is not None:
+        state, state_for = texts.PAUSED, time.time() - pause.since
+        reason = pause.reason
     return Card(
         destination=name,
-        state=_state(depth, lane, rate_out),
-        reason=lane.reason if lane else "",
-        state_for=lane.state_for if lane else None,
+        state=state,
+        reason=reason,
+        state_for=state_for,
         paused_for=paused_for,
+        pause=pause,
         depth=depth,
         oldest_age=oldest_age,
         delivered=delivered,

@@ -159,12 +159,17 @@ def log_action(
     logger.info("console: %s %s %d %s (%s)", name, verb, count, noun, place)
 
 
+def position(text: str) -> int:
+    """Return the position in a field of a form or an address; 0 if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
 def _notice(request: Request) -> str:
-    done, count = request.query_params.get("done", ""), request.query_params.get("count", "1")
-    if done not in DONE or not (count.isascii() and count.isdigit()) or len(count) > 12:
+    action, count = request.query_params.get("done", ""), request.query_params.get("count", "1")
+    if action not in DONE or not (count.isascii() and count.isdigit()) or len(count) > 12:
         return ""
     number = int(count)
-    return f"{number:,} {DONE[done][number != 1]}."
+    return f"{number:,} {DONE[action][number != 1]}."
 
 
 def login_page(request: Request, is_wrong: bool) -> HTMLResponse:

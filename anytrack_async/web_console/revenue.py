@@ -86,8 +86,8 @@ async def conversions(context: Context, request: Request) -> Response:
     counts_before = [item for item in week if _date(item) == before]
     currencies = _by_number([*counts, *counts_before], lambda item: item.currency)
     currency = request.query_params.get("currency", "") or (currencies[0] if currencies else "")
-    chosen = [item for item in counts if item.currency == currency]
-    chosen_before = [item for item in counts_before if item.currency == currency]
+    of_currency = [item for item in counts if item.currency == currency]
+    of_currency_before = [item for item in counts_before if item.currency == currency]
     return await context.page(
         request,
         "conversions.html",
@@ -99,14 +99,16 @@ async def conversions(context: Context, request: Request) -> Response:
         keeps_history=past is not None,
         currency=currency,
         currencies=compare(counts, counts_before, lambda item: item.currency),
-        total=compare(chosen, chosen_before, lambda _: "All"),
+        total=compare(of_currency, of_currency_before, lambda _: "All"),
         days=_days([item for item in week if item.currency == currency], before),
         tables={
-            "Type": compare(chosen, chosen_before, lambda item: item.conversion_type),
-            "Source": compare(chosen, chosen_before, lambda item: item.source or "none"),
-            "Campaign": compare(chosen, chosen_before, lambda item: item.campaign or "none"),
+            "Type": compare(of_currency, of_currency_before, lambda item: item.conversion_type),
+            "Source": compare(of_currency, of_currency_before, lambda item: item.source or "none"),
+            "Campaign": compare(
+                of_currency, of_currency_before, lambda item: item.campaign or "none"
+            ),
         },
-        revenue_by_hour=_chart(chosen, chosen_before, day, before),
+        revenue_by_hour=_chart(of_currency, of_currency_before, day, before),
         recent=await _recent(outbox, request),
         answers=await _answers(context, request, day),
     )
@@ -156,10 +158,12 @@ def compare(
     rows.sort(key=lambda row: (-row.value, -row.number, row.name))
     if len(rows) <= _ROWS:
         return rows
-    rest = [attrs.astuple(row)[1:] for row in rows[_ROWS:]]
+    small_rows = [attrs.astuple(row)[1:] for row in rows[_ROWS:]]
     return [
         *rows[:_ROWS],
-        _row(f"{len(rest)} others", [sum(column) for column in zip(*rest, strict=True)]),
+        _row(
+            f"{len(small_rows)} others", [sum(column) for column in zip(*small_rows, strict=True)]
+        ),
     ]
 
 

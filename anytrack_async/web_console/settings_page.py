@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from anytrack_async._version import __version__
-from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.outbox.base import Outbox
@@ -40,6 +39,7 @@ async def _page(context: Context, request: Request, **values: Any) -> Response:
         "settings.html",
         depths=await outbox.depths(),
         lanes=await context.source.lanes(),
+        pauses=await context.source.pauses(),
         limits=client.limits if client else {},
         has_client=client is not None,
         configurations=() if client else configurations(),
@@ -61,39 +61,37 @@ async def check(context: Context, request: Request) -> Response:
 
 
 async def pause(context: Context, request: Request) -> Response:
-    """Let a lane of this client send nothing until it is resumed."""
-    name, destination = await _destination(context, request)
-    assert context.source.client is not None  # noqa: S101 - `_destination` has checked it
-    context.source.client.pause(destination, f"paused by {name}")
+    """Send a destination nothing until it is resumed, from no process on the outbox."""
+    name, destination, fields = await _destination(context, request)
+    await context.source.pause(destination, name, fields.get("reason", "").strip())
     log_action(name, "paused", 1, "destinations", destination=destination)
     return RedirectResponse("settings?done=paused", status_code=303)
 
 
 async def resume(context: Context, request: Request) -> Response:
-    """Let a lane of this client try again at once."""
-    name, destination = await _destination(context, request)
-    assert context.source.client is not None  # noqa: S101 - `_destination` has checked it
-    context.source.client.resume(destination)
+    """End a pause, and let a lane of this client try again at once."""
+    name, destination, _ = await _destination(context, request)
+    await context.source.resume(destination)
     log_action(name, "resumed", 1, "destinations", destination=destination)
     return RedirectResponse("settings?done=resumed", status_code=303)
 
 
-async def _destination(context: Context, request: Request) -> tuple[str, str]:
+async def _destination(context: Context, request: Request) -> tuple[str, str, Mapping[str, str]]:
+    """Return the admin's name, the destination, and all fields of the form."""
     name = await context.check_admin(request)
-    destination = (await read_form(request)).get("destination", "")
-    if context.source.client is None:
-        raise Refused(400, "Nothing was changed: only the client that delivers can be paused.")
-    if destination not in context.source.client.sinks:
-        raise Refused(400, "Nothing was changed: this client has no such destination.")
-    return name, destination
+    fields = await read_form(request)
+    destination = fields.get("destination", "")
+    if destination not in await (await context.source.outbox()).destinations():
+        raise Refused(400, "Nothing was changed: the outbox has no such destination.")
+    return name, destination, fields
 
 
 async def send_test(context: Context, request: Request) -> Response:
     """Submit a conversion of 0.00 to one destination; the page of the conversion follows it."""
-    name, destination = await _destination(context, request)
+    name, destination, _ = await _destination(context, request)
     client = context.source.client
-    if client is None:
-        raise ConfigurationError("a test conversion needs a client")
+    if client is None or destination not in client.sinks:
+        raise Refused(400, "Nothing was sent: a test needs a client with this destination.")
     conversion = Conversion.custom(
         event_name=_TEST_EVENT,
         click_id=_TEST_EVENT,

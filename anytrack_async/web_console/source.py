@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from anytrack_async.client.stats import DestinationStats
 from anytrack_async.errors import ConfigurationError, InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.pauses import Pause, read_pauses, save_pause
 
 
 class ConsoleSource:
@@ -105,6 +107,14 @@ class ConsoleSource:
             return {}
         return (await self.client.stats()).destinations
 
+    async def pauses(self) -> Mapping[str, Pause]:
+        """Return destination → its pause, of those that an operator has paused."""
+        if self.client is not None:
+            lanes = await self.lanes()
+            return {name: lane.pause for name, lane in lanes.items() if lane.pause is not None}
+        outbox = await self.outbox()
+        return await read_pauses(outbox, await outbox.destinations())
+
     # Changes. Through the client where there is one, because that wakes its lanes.
 
     async def replay(
@@ -128,6 +138,29 @@ class ConsoleSource:
         """Give up the selected dead letters for good; return their number."""
         outbox = await self.outbox()
         return await outbox.discard(destination, event_ids, where=to_filter(selection))
+
+    async def pause(self, destination: str, by: str, reason: str) -> None:
+        """Pause a destination in every process on the outbox.
+
+        Raises:
+            ConfigurationError: the outbox cannot keep a pause, and there is no client.
+        """
+        if self.client is not None and destination in self.client.sinks:
+            self.client.pause(destination, reason, by=by)
+            return
+        pause = Pause(destination=destination, since=time.time(), by=by, reason=reason)
+        await self._save_pause(destination, pause)
+
+    async def resume(self, destination: str) -> None:
+        """End a pause, and let a lane of this process try again at once; see `pause`."""
+        if self.client is not None and destination in self.client.sinks:
+            self.client.resume(destination)
+        else:
+            await self._save_pause(destination, None)
+
+    async def _save_pause(self, destination: str, pause: Pause | None) -> None:
+        if not await save_pause(await self.outbox(), destination, pause):
+            raise ConfigurationError("nothing was changed: this outbox cannot keep a pause")
 
     async def correct(self, conversion: Conversion) -> Sequence[str]:
         """Replace a dead letter's conversion; return the destinations that it is sent to again.

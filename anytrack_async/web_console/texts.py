@@ -36,11 +36,11 @@ def duration(seconds: float | None) -> str:
     """Return seconds in the two largest units: ``2 d 3 h``, ``4 min 5 s``."""
     if seconds is None:
         return "–"
-    rest, parts = max(0, round(seconds)), []
+    remaining, parts = max(0, round(seconds)), []
     for size, unit in _UNITS:
-        if rest >= size:
-            parts.append(f"{rest // size} {unit}")
-            rest %= size
+        if remaining >= size:
+            parts.append(f"{remaining // size} {unit}")
+            remaining %= size
         elif parts:
             break
     return " ".join(parts[:2]) or "0 s"

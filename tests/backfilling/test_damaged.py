@@ -90,3 +90,53 @@ async def test_single_precision_of_parquet_keeps_its_digits(tmp_path: Path):
 
     assert [str(sale.revenue) for sale in result.conversions] == ["49.9", "0.1"]
     assert len(result.rejects) == 1
+
+
+async def test_text_of_parquet_that_is_not_marked_as_text_is_read(tmp_path: Path):
+    path = tmp_path / "orders.parquet"
+    row = {"id": [b"1"], "at": [b"2026-05-01T10:00Z"], "total": [b"49.90"]}
+    parquet.write_table(arrow.table(row), path)
+
+    (sale,) = (await read(path, mapping=SHOP)).conversions
+
+    assert (sale.event_id, str(sale.revenue)) == ("sale:1", "49.90")
+
+
+async def test_a_quotation_mark_that_is_not_closed_is_told_where_it_stands(tmp_path: Path):
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        'id,at,total\n1,2026-05-01T10:00Z,5\n2,"2026-05-01T10:00Z,5\n3,2026-05-01T10:00Z,5\n',
+        encoding="utf-8",
+    )
+
+    result = await read(path, mapping=SHOP)
+
+    assert [sale.event_id for sale in result.conversions] == ["sale:1"]
+    assert [reject.line for reject in result.rejects] == [3]
+    assert "not closed, so that all rows behind it" in result.rejects[0].reason
+
+
+async def test_a_path_into_json_is_named_in_the_reject(tmp_path: Path):
+    path = tmp_path / "orders.jsonl"
+    path.write_text(
+        '{"id": 1, "at": "2026-05-01T10:00Z", "total": 5, "who": {"mail": [[1]]}}\n', "utf-8"
+    )
+    own = FileMapping(
+        name="shop",
+        columns={"order_id": "id", "timestamp": "at", "customer.email": "who.mail"},
+        amounts="total",
+        currency="EUR",
+    )
+
+    (reject,) = (await read(path, mapping=own)).rejects
+
+    assert reject.column == "who.mail"
+
+
+async def test_utf_32_is_recognised_by_its_mark(tmp_path: Path):
+    path = tmp_path / "orders.csv"
+    path.write_bytes("id,at,total\nÄ1,2026-05-01T10:00Z,5\n".encode("utf-32"))
+
+    (sale,) = (await read(path, mapping=SHOP)).conversions
+
+    assert sale.event_id == "sale:Ä1"

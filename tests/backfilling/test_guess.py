@@ -143,3 +143,41 @@ def test_gross_and_net_are_a_question_in_every_language(columns):
 
     (question,) = guess.questions
     assert (question.topic, len(question.candidates)) == ("amount", 2)
+
+
+def test_columns_with_unknown_names_are_candidates_by_their_cells():
+    guess = guess_mapping(
+        ("Nr", "Wann", "Summ", "Stueck", "Waehrung"),
+        [("7", "25.06.2026 14:05", "12,50", "3", "EUR"), ("8", "soon", "9,00", "1", "EUR")]
+        + [("9", "26.06.2026 14:05", "1.234,50", "2", "EUR")] * 8,
+    )
+
+    candidates = {question.topic: question.candidates for question in guess.questions}
+    assert candidates["time"] == ["Wann"]
+    assert candidates["amount"] == ["Summ"]
+    assert "timestamp" not in guess.columns
+    assert not guess.mapping.amounts
+
+
+@pytest.mark.parametrize(
+    ("cells", "day_first", "topics"),
+    [
+        (("Jun 25, 2026 2:05 PM", "Jul 1, 2026 9:00 AM"), None, ["timezone"]),
+        (("25/06/2026 2:05 PM", "05/06/2026 9:00 AM"), True, ["timezone"]),
+        (("06/25/2026 2:05 PM", "06/05/2026 9:00 AM"), False, ["timezone"]),
+        (("06/05/2026 2:05 PM", "06/07/2026 9:00 AM"), None, ["day order", "timezone"]),
+        (("25/06/2026 14:05 +0200",), True, []),
+    ],
+)
+def test_written_times_are_proposed_and_their_order_only_if_a_cell_shows_it(
+    cells, day_first, topics
+):
+    guess = guess_mapping(
+        ("order", "total", "currency", "paid at"), [("1", "5", "EUR", cell) for cell in cells]
+    )
+
+    assert guess.mapping.formats == ("written",)
+    assert guess.mapping.day_first is day_first
+    assert [question.topic for question in guess.questions] == topics
+    if "day order" in topics:
+        assert "# day_first = true\n# day_first = false" in guess.toml

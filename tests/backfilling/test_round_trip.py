@@ -189,6 +189,24 @@ async def test_google_ads_gets_conversions_with_its_click_id(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("format_", ["google-ads", "microsoft-ads", "meta-events"])
+@pytest.mark.parametrize(
+    ("consent", "count"),
+    [
+        (Consent(ad_user_data="granted"), 1),
+        (Consent(ad_storage="denied"), 1),
+        (Consent(ad_user_data="denied"), 0),
+        (Consent(forgotten=True), 0),
+    ],
+)
+async def test_advertisers_get_no_conversion_whose_visitor_has_denied_it(
+    format_: str, consent: Consent, count: int, tmp_path: Path
+):
+    sale = attrs.evolve(SALE, consent=consent)
+
+    assert await export(source([sale]), tmp_path / "out.csv", format_) == count
+
+
 async def test_microsoft_advertising_gets_conversions_with_its_click_id(tmp_path: Path):
     assert await lines(tmp_path, "microsoft-ads") == [
         "Parameters:TimeZone=+0000",

@@ -138,9 +138,10 @@ def test_a_full_outbox_has_an_exit_code_and_can_be_resumed(
     break_meta(sandbox)
     path = orders(tmp_path / "orders.csv", 1300)
 
-    result = run("backfill", path, "--to", "meta")
+    result = run("backfill", path, "--to", "meta", "--json")
 
     assert result.code == code
+    assert json.loads(result.out)["stopped"] == "full"
     assert words in result.err
     assert "go on with the same command and --resume" in result.err
 
@@ -241,13 +242,15 @@ def test_a_signal_ends_the_run_and_resume_goes_on(child, run, sandbox, outbox_pa
     path = orders(tmp_path / "orders.csv", 1_200)
     options = ("--to", "meta")
 
-    process = child("backfill", path, *options, "--rate", "100")
+    process = child("backfill", path, *options, "--rate", "100", "--json")
     wait_until_accepted(outbox_path)
     process.interrupt()
-    code, _, err = process.end()
+    code, out, err = process.end()
     rest = run("backfill", path, *options, "--resume")
 
     assert code == 4
+    unfinished = json.loads(out)
+    assert (unfinished["stopped"], unfinished["complete"]) == ("interrupted", False)
     assert "interrupted: " in err
     assert "go on with the same command and --resume" in err
     assert rest.code == 0
@@ -469,6 +472,20 @@ def test_on_a_terminal_the_table_is_live_and_errors_stay_above_it():
     assert "throttled until 12:00:05 UTC" in text
     assert "1,234" in text
     assert "a warning" in text
+
+
+@pytest.mark.parametrize("width", [30, 40, 71])
+def test_on_a_narrow_terminal_no_number_is_cut_off(width):
+    output = io.StringIO()
+    console = Console(file=output, width=width, force_terminal=True, no_color=True)
+
+    with ProgressDisplay(console) as display:
+        display.update(progress())
+
+    words = " ".join(output.getvalue().split())
+    for number in ("1,234 rows", "1,000 accepted", "900 delivered", "3 retrying"):
+        assert number in words
+    assert "…" not in words
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,19 @@ def test_no_command_adds_a_destination(run, filled):
         run(*command)
 
     assert sorted(anyio.run(destinations, filled)) == ["hubspot", "meta"]
+
+
+def test_a_destination_is_paused_and_resumed(run, filled):
+    paused = run("outbox", "pause", "meta", "--by", "anna", "--reason", "new pixel")
+    shown, table = json.loads(run("stats", "--json").out), run("stats")
+    resumed, again = run("outbox", "resume", "meta"), run("outbox", "resume", "meta")
+    unknown = run("outbox", "pause", "pigeon")
+
+    assert paused.out.startswith("meta: paused by anna: new pixel; anytrack outbox resume meta")
+    pause = shown["destinations"]["meta"]["pause"]
+    assert (pause["by"], pause["reason"]) == ("anna", "new pixel")
+    assert "pause" not in shown["destinations"]["hubspot"]
+    assert "meta: paused by anna: new pixel, for" in table.out
+    assert resumed.out == "meta is sent conversions again\n"
+    assert again.out == "meta was not paused\n"
+    assert unknown.code == 2

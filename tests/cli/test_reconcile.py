@@ -106,8 +106,8 @@ def test_what_the_outbox_has_forgotten_is_said(run, sales, outbox_path):
 def test_differences_as_json(run, sales, sandbox):
     sandbox.reset()
 
-    *lines, summary = map(json.loads, run("reconcile", "--from", "1d", "--json").out.splitlines())
+    answer = json.loads(run("reconcile", "--from", "1d", "--json").out)
 
-    assert [line["event_id"] for line in lines] == ["sale:0", "sale:1", "sale:2"]
-    assert {line["side"] for line in lines} == {"outbox"}
-    assert summary["summary"]["only_outbox"] == 3
+    assert [item["event_id"] for item in answer["differences"]] == ["sale:0", "sale:1", "sale:2"]
+    assert {item["side"] for item in answer["differences"]} == {"outbox"}
+    assert answer["summary"]["only_outbox"] == 3

@@ -96,3 +96,29 @@ async def test_dead_letters_stay_in_the_file_while_something_waits_at_the_new_pl
     assert sorted(await deliver(target, "alpha")) == [4, 5, 6, 7, 8, 9, 77]
     await source.aclose()
     await target.aclose()
+
+
+async def test_counts_are_copied_once_and_what_was_counted_since_is_added(
+    tmp_path, postgres_dsn, postgres_schema
+):
+    path = tmp_path / "outbox.db"
+    source, target = await filled(path), PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    await target.open(NAMES)
+    await target.append([sale(100, source="own")])
+
+    async def counted():
+        accepted = await target.accepted_counts(since=0)
+        outcomes = await target.outcome_counts(since=0)
+        numbers = {item.source: (item.count, item.value) for item in accepted}
+        return numbers, sum(item.count for item in outcomes)
+
+    for _ in range(2):
+        await copy_outbox(source, target, path)
+        # The sum of 1 to 9, and the one outcome of each of 1 and 2 at alpha, and of 1 at beta.
+        assert await counted() == ({"own": (1, 100), "": (9, 45)}, 3)
+    await source.append(sales(10))
+    await source.settle(await source.claim("beta", 1, 60))
+    await copy_outbox(source, target, path)
+    assert await counted() == ({"own": (1, 100), "": (10, 55)}, 4)
+    await source.aclose()
+    await target.aclose()

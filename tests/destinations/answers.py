@@ -15,7 +15,7 @@ def accept(request: httpx.Request) -> httpx.Response:
     if "send" in request.url.path:
         return httpx.Response(204)
     if "inputs" in body:
-        results = [{**item, "id": f"id of {item['id']}"} for item in body["inputs"]]
+        results = [{**item, "id": f"id of {item.get('id')}"} for item in body["inputs"]]
         return httpx.Response(200, json={"results": results})
     return httpx.Response(200, json={"status": "success", "conversion_id": body["order_id"]})
 

@@ -21,6 +21,7 @@ from anytrack_async import (
     UndeliveredError,
     metrics_app,
 )
+from anytrack_async.outbox.pauses import Pause, save_pause
 from anytrack_async.testing.outbox_rules.base import LEASE, failures, sales
 from tests.client.service import Service
 
@@ -209,3 +210,17 @@ async def test_without_prometheus_client_the_extra_is_named(monkeypatch):
 async def test_an_outbox_in_memory_has_no_path():
     with pytest.raises(ConfigurationError, match="pass the client"):
         metrics_app(":memory:")
+
+
+async def test_a_pause_is_in_metrics_and_readiness(path):
+    outbox = SQLiteOutbox(path)
+    await outbox.open([])
+    await save_pause(outbox, "meta", Pause(destination="meta", since=1e9, by='an"na', reason="new"))
+    async with browser(metrics_app(outbox)) as http:
+        ready = (await http.get("/readyz")).json()
+    values = await samples(metrics_app(outbox))
+    await outbox.aclose()
+
+    assert values["anytrack_paused_since_timestamp_seconds", 'an"na', "meta"] == 1e9
+    since = "2001-09-09T01:46:40+00:00"
+    assert ready["paused"] == {"meta": {"since": since, "by": 'an"na', "reason": "new"}}

@@ -201,7 +201,7 @@ def test_a_destination_of_ones_own_delivers(programs: Programs) -> None:
 
         server = HTTPServer(("127.0.0.1", 0), Chat)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        os.environ["CHAT_URL"] = f"http://127.0.0.1:{server.server_port}/"
+        os.environ |= {"CHAT_URL": f"http://127.0.0.1:{server.server_port}/", "CHAT_TOKEN": "t"}
         asyncio.run(main())
         server.shutdown()
         assert b"sale:C-1: 49.90 USD" in received[0]

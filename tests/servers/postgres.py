@@ -34,6 +34,9 @@ _SETTINGS = {
     "max_wal_senders": "0",
 }
 
+REPLICATED = {"wal_level": "replica", "max_wal_senders": "4"}
+"""Settings of a server that has a standby."""
+
 _numbers = itertools.count()
 
 
@@ -76,15 +79,21 @@ class PostgresServer(Database):
 
     Args:
         programs: the folder of `initdb` and `postgres`.
+        primary: a server with `REPLICATED`, of which this one becomes a streaming standby.
         settings: lines for ``postgresql.conf``, more than those that every server has.
     """
 
-    def __init__(self, programs: Path, **settings: str) -> None:
+    def __init__(
+        self, programs: Path, *, primary: PostgresServer | None = None, **settings: str
+    ) -> None:
         self._process = ServerProcess("postgres")
         self._programs = _readable(programs, self._process)
         self._data = self._process.folder / "data"
         try:
-            self._initialise(_SETTINGS | settings)
+            if primary is None:
+                self._initialise(_SETTINGS | settings)
+            else:
+                self._copy(primary)
             self.start()
         except BaseException:
             self.close()
@@ -123,6 +132,10 @@ class PostgresServer(Database):
         """End the server at once (``pg_ctl stop -m immediate``): it has to recover at its start."""
         self._process.end(signal.SIGQUIT)
 
+    def promote(self) -> None:
+        """Make a standby the primary; returns once it accepts writes."""
+        self.execute("SELECT pg_promote(wait => true)")
+
     def close(self) -> None:
         """Stop the server for good, and delete its data."""
         self.crash()
@@ -133,6 +146,13 @@ class PostgresServer(Database):
         self._process.run(self._programs / "initdb", "-D", self._data, *options)
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def _copy(self, primary: PostgresServer) -> None:
+        address = f"host=127.0.0.1 port={primary.port} user=postgres"
+        options = ["-R", "-X", "stream", "-c", "fast", "--no-sync"]
+        self._process.run(
+            self._programs / "pg_basebackup", "-d", address, "-D", self._data, *options
+        )
 
     def _accepts(self) -> bool:
         dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres?connect_timeout=5"

@@ -1,4 +1,6 @@
-"""Write the generated pages into ``docs/reference``; with ``--check``, only compare them.
+"""Write the generated pages into ``docs/reference``, and the programs that other pages include.
+
+With ``--check``, only compare them.
 
 With ``--site FOLDER``, write ``llms.txt`` and ``reference.md`` into a built site instead: the same
 content for programs that read Markdown.
@@ -11,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.reference import commands, environment, errors, events, plain
+from tools.reference import commands, environment, errors, events, included, plain
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -29,7 +31,7 @@ def outdated() -> list[str]:
         name
         for name, page in PAGES.items()
         if not (file := REFERENCE / name).exists() or file.read_text(encoding="utf-8") != page()
-    ]
+    ] + included.outdated()
 
 
 def main() -> None:
@@ -46,6 +48,7 @@ def main() -> None:
     else:
         for name, page in PAGES.items():
             (REFERENCE / name).write_text(page(), encoding="utf-8")
+        included.refresh()
 
 
 if __name__ == "__main__":

@@ -30,8 +30,19 @@ EXPORT = FileMapping(
     signature=("conversion_type", "timestamp", ("event_id", "order_id", "id")),
     columns={name: name for name in ("order_id", "event_id", "timestamp", "currency")},
     amounts="revenue",
+    decimal=".",
     escaped=True,
     record=_from_export,
+    notes=(
+        (
+            "A row with neither `event_id` nor `order_id` has the id `anytrack:<id>`. It is not "
+            "sent to AnyTrack, which has it, unless `--to` names AnyTrack."
+        ),
+        (
+            "Other destinations know it by another id if they got it when it was tracked: name "
+            "with `--to` those that did not."
+        ),
+    ),
 )
 
 DEMO = FileMapping(
@@ -40,6 +51,7 @@ DEMO = FileMapping(
     signature=("conversion_type", "ago"),
     columns={name: name for name in ("order_id", "event_id", "currency")},
     amounts="revenue",
+    decimal=".",
     record=to_conversion,
 )
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from anytrack_async.backfilling.compiled import REFUND_EVENT
 from anytrack_async.backfilling.mapping import FileMapping, Finish, RowRule, either
+from anytrack_async.backfilling.rules import REFUND_EVENT
 
 _Names: TypeAlias = Mapping[str, str | tuple[str, ...]]
 

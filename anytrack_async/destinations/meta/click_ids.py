@@ -53,8 +53,8 @@ def add_clicks(
         user["fbp"] = browser
     if click := _click(customer, conversion, seen_at):
         user["fbc"] = click
-    given = customer.fbc or customer.fbclid or conversion.clicks.get("fbclid")
-    lacks_click = click is None and given
+    click_id = customer.fbc or customer.fbclid or conversion.clicks.get("fbclid")
+    lacks_click = click is None and click_id
     if lacks_click or (customer.fbp is not None and "fbp" not in user):
         weaknesses.append((user, "unusable fbc, fbp or fbclid"))
 

@@ -60,18 +60,18 @@ async def _ignore(error: Exception) -> None:
 
 
 @contextmanager
-def as_feed_errors(what: str) -> Iterator[None]:
+def as_feed_errors(action: str) -> Iterator[None]:
     """Raise `FeedError` instead of the errors of nats-py and of time-outs."""
     from nats.errors import Error
 
     try:
         yield
     except TimeoutError:  # also nats-py's
-        raise FeedError(f"{what}: no answer in time") from None
+        raise FeedError(f"{action}: no answer in time") from None
     except Error as exc:  # the server's own words
-        raise FeedError(f"{what}: {getattr(exc, 'description', None) or exc}") from None
+        raise FeedError(f"{action}: {getattr(exc, 'description', None) or exc}") from None
     except OSError as exc:
-        raise FeedError(f"{what}: {safe_description(exc)}") from None
+        raise FeedError(f"{action}: {safe_description(exc)}") from None
 
 
 class Request(NamedTuple):

@@ -115,7 +115,7 @@ class JetStreamFeed:
         from nats.js.api import AckPolicy, ConsumerConfig
         from nats.js.errors import NotFoundError
 
-        wanted = ConsumerConfig(
+        config = ConsumerConfig(
             durable_name=self._consumer,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._lease,
@@ -125,7 +125,7 @@ class JetStreamFeed:
         try:
             info = await self._jetstream.consumer_info(self._stream, self._consumer)
         except NotFoundError:
-            info = await self._jetstream.add_consumer(self._stream, wanted)
+            info = await self._jetstream.add_consumer(self._stream, config)
         self._check(info.config)
 
     def _check(self, config: ConsumerConfig | None) -> None:

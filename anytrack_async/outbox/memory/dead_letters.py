@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.checks import check_event_ids, check_number
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
+from anytrack_async.outbox.methods import DeadLetterMethods, DeadLetterSelection
 
 
-class MemoryDeadLetters:
+class MemoryDeadLetters(DeadLetterMethods):
     """The part of `MemoryOutbox` that is about dead letters."""
 
     _log: MemoryLog
@@ -41,49 +41,27 @@ class MemoryDeadLetters:
     def _mark_reclaimable(self, seqs: Iterable[int]) -> None:
         self._log.reclaimable.update(seq for seq in seqs if seq <= self._log.base)
 
-    async def dead_letters(
-        self,
-        destination: str | None = None,
-        *,
-        event_ids: Sequence[str] | None = None,
-        where: DeadLetterFilter | None = None,
-        after: int = 0,
-        limit: int = 100,
+    async def _read_dead_letters(
+        self, selection: DeadLetterSelection, after: int, limit: int
     ) -> Sequence[DeadLetter]:
-        """Return dead letters in log order; see `Outbox.dead_letters`."""
-        after, limit = check_number("after", after), check_number("limit", limit)
-        destinations = self._selected(destination)
-        found = self._find_dead(destinations, event_ids, where, after)
-        return reports.dead_letters(self._log, destinations, found, limit)
+        destinations = self._selected(selection.destination)
+        keys = self._find_dead(destinations, selection, after)
+        return reports.dead_letters(self._log, destinations, keys, limit)
 
-    async def replay(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
-        destinations, now = self._selected(destination), self._clock()
-        found = [*self._find_dead(destinations, event_ids, where)]
-        for seq, name in found:
+    async def _replay_selected(self, selection: DeadLetterSelection) -> int:
+        destinations, now = self._selected(selection.destination), self._clock()
+        keys = [*self._find_dead(destinations, selection)]
+        for seq, name in keys:
             self._room.replay(destinations[name], seq, now)
-        return len(found)
+        return len(keys)
 
-    async def discard(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Give up dead letters for good; see `Outbox.discard`."""
-        destinations = self._selected(destination)
-        found = [*self._find_dead(destinations, event_ids, where)]
-        for seq, name in found:
+    async def _discard_selected(self, selection: DeadLetterSelection) -> int:
+        destinations = self._selected(selection.destination)
+        keys = [*self._find_dead(destinations, selection)]
+        for seq, name in keys:
             self._room.discard(destinations[name], seq, self._remember_ids)
-        self._mark_reclaimable(seq for seq, _ in found)
-        return len(found)
+        self._mark_reclaimable(seq for seq, _ in keys)
+        return len(keys)
 
     async def correct(self, conversion: Conversion) -> Sequence[str]:
         """Replace a stored conversion and replay it where it is dead; see `Outbox.correct`."""
@@ -107,17 +85,16 @@ class MemoryDeadLetters:
     def _find_dead(
         self,
         destinations: Mapping[str, DestinationProgress],
-        event_ids: Sequence[str] | None,
-        where: DeadLetterFilter | None,
+        selection: DeadLetterSelection,
         after: int = 0,
     ) -> Iterator[tuple[int, str]]:
-        """Return position and destination of the dead letters that the arguments select."""
+        """Return position and destination of the selected dead letters."""
         seqs: set[int] | None = None
-        if event_ids is not None:
-            records = map(self._log.find, check_event_ids(event_ids))
+        if selection.event_ids is not None:
+            records = map(self._log.find, selection.event_ids)
             # An id that is only remembered has no dead letter: that would have kept its payload.
             seqs = {record for record in records if isinstance(record, int)}
-        return reports.find_dead(destinations, seqs, where or ALL, after, self._clock())
+        return reports.find_dead(destinations, seqs, selection.where, after, self._clock())
 
     # Bound
 

@@ -142,15 +142,15 @@ def _matches(where: DeadLetterFilter, exception: FailedConversion, now: float) -
 def dead_letters(
     log: MemoryLog,
     destinations: Mapping[str, DestinationProgress],
-    found: Iterable[tuple[int, str]],
+    positions: Iterable[tuple[int, str]],
     limit: int,
 ) -> list[DeadLetter]:
-    """Return up to *limit* of the dead letters *found*, and all of the last position.
+    """Return up to *limit* of the dead letters at *positions*, and all of the last position.
 
     With a limit of 2, dead letters at (7, "anytrack"), (9, "anytrack") and (9, "meta") are one
     page of 3, because the next page starts after position 9.
     """
-    keys = sorted(found)
+    keys = sorted(positions)
     last = keys[:limit][-1:]
     return [
         _dead_letter(log, seq, name, destinations[name])

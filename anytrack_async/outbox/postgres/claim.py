@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import compress
 from operator import itemgetter
 from secrets import randbits
 from typing import Any
@@ -57,25 +57,37 @@ class PostgresClaim(Claim):
 
 
 class ConversionCache:
-    """Decodes conversions, which *cipher* decrypts, and keeps the newest *size* by their digest.
+    """Decodes conversions, which *cipher* decrypts, and keeps about the newest *size*.
 
-    Not by their position: after a failover to a replica, positions may be given anew.
+    It finds them by their digest, not by their position: after a failover to a replica, positions
+    may be given anew.
     """
 
+    # Two dicts, because one costs more for each conversion that it drops: once the newer one has
+    # half of them, the older one is dropped as a whole.
     def __init__(self, size: int, cipher: RowCipher) -> None:
-        self._size = size
+        self._half = max(1, size // 2)
         self._cipher = cipher
-        self._by_digest: OrderedDict[bytes, Conversion] = OrderedDict()
+        self._newer: dict[bytes, Conversion] = {}
+        self._older: dict[bytes, Conversion] = {}
 
     def remember(self, conversions: Sequence[Conversion], digests: Sequence[bytes]) -> None:
         """Keep *conversions*, which have these digests."""
-        self._by_digest.update(zip(digests, conversions, strict=True))
-        while len(self._by_digest) > self._size:
-            self._by_digest.popitem(last=False)
+        self._newer.update(zip(digests, conversions, strict=True))
+        if len(self._newer) >= self._half:
+            self._older, self._newer = self._newer, {}
 
     def clear(self) -> None:
         """Drop all conversions."""
-        self._by_digest.clear()
+        self._newer, self._older = {}, {}
+
+    def find(self, digests: Sequence[bytes]) -> list[Conversion | None]:
+        """Return the conversions with these digests; None for each that is not in the cache."""
+        cached: list[Conversion | None] = [*map(self._newer.get, digests)]
+        if not all(cached):
+            pairs = zip(cached, digests, strict=True)
+            cached = [conversion or self._older.get(digest) for conversion, digest in pairs]
+        return cached
 
     def decode(self, payload: bytes, digest: bytes) -> Conversion:
         """Return the conversion with the record *payload*.
@@ -84,12 +96,40 @@ class ConversionCache:
             DecodeError: it is not in the cache, and the record cannot be read.
             MissingKeyError: it is encrypted with a key that the program does not have.
         """
-        conversion = self._by_digest.get(digest)
+        (conversion,) = self.find((digest,))
         if conversion is None:
-            conversion = decode(*self._cipher.open_record(payload, digest))
+            conversion = self.read(payload, digest)
             if len(payload) <= CACHED_BYTES:
                 self.remember((conversion,), (digest,))
         return conversion
+
+    def read(self, payload: bytes, digest: bytes) -> Conversion:
+        """Do the same as `decode`, without the cache."""
+        return decode(*self._cipher.open_record(payload, digest))
+
+    def decode_many(
+        self, payloads: Sequence[bytes], digests: Sequence[bytes]
+    ) -> list[Conversion | DecodeError]:
+        """Return the conversion with each of the records, or why it cannot be read.
+
+        Raises:
+            MissingKeyError: one is encrypted with a key that the program does not have.
+        """
+        decoded: list[Conversion | DecodeError] = []
+        new: dict[bytes, Conversion] = {}
+        for conversion, payload, digest in zip(self.find(digests), payloads, digests, strict=True):
+            if conversion is not None:
+                decoded.append(conversion)
+                continue
+            try:
+                decoded.append(conversion := self.read(payload, digest))
+            except DecodeError as exc:
+                decoded.append(exc)
+                continue
+            if len(payload) <= CACHED_BYTES:
+                new[digest] = conversion
+        self.remember([*new.values()], [*new])
+        return decoded
 
 
 class _Ranges:
@@ -164,54 +204,58 @@ async def decode_claim(
             "from its log"
         )
     rows = sorted(rows, key=itemgetter(0))
-    large_bytes = row["large_bytes"]
-    # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
-    at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(large_bytes, _BYTES_AT_ONCE))
-    attempts, lost_leases = ranges.columns_of([seq for seq, *_ in rows])
-    entries, unreadable = await _decode_rows(rows, attempts, shift, cache, at_once)
+    seqs, times, payloads, digests = zip(*rows, strict=True)
+    attempts, lost_leases = ranges.columns_of(seqs)
+    decoded = await _decode_in_steps(payloads, digests, row["large_bytes"], cache)
+    accepted_at = [accepted + shift for accepted in times]
+    entries, unreadable = _entries_of(seqs, decoded, attempts, accepted_at)
     return PostgresClaim(
         destination=name,
         lease_id=lease_id,
         entries=entries,
         lost_leases=lost_leases,
-        large_bytes=large_bytes,
+        large_bytes=row["large_bytes"],
         unreadable=unreadable,
         ranges=ranges.with_attempts,
     )
 
 
-async def _decode_rows(
-    rows: Sequence[Any],
-    attempts: Sequence[int],
-    shift: float,
-    cache: ConversionCache,
-    at_once: int,
-) -> tuple[Entries, list[FailedEntry]]:
-    """Return the readable entries and the unreadable ones; others run after each *at_once*."""
-    seqs: list[int] = []
-    conversions: list[Conversion] = []
-    attempts_of_readable: list[int] = []
-    accepted_at: list[float] = []
-    unreadable: list[FailedEntry] = []
-    for count, ((seq, accepted, payload, digest), attempt) in enumerate(
-        zip(rows, attempts, strict=True), 1
-    ):
-        try:
-            conversions.append(cache.decode(payload, digest))
-            seqs.append(seq)
-            attempts_of_readable.append(attempt)
-            accepted_at.append(accepted + shift)
-        except DecodeError as exc:
-            unreadable.append(FailedEntry(seq=seq, attempts=attempt, error=str(exc)))
-        if count % at_once == 0:
+async def _decode_in_steps(
+    payloads: Sequence[bytes], digests: Sequence[bytes], large_bytes: int, cache: ConversionCache
+) -> list[Any]:
+    """Return what `ConversionCache.decode_many` does; other tasks may run in between."""
+    # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
+    at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(large_bytes, _BYTES_AT_ONCE))
+    decoded: list[Any] = []
+    for start in range(0, len(payloads), at_once):
+        end = start + at_once
+        cached = cache.find(digests[start:end])
+        if all(cached):
+            decoded += cached
+        else:
+            decoded += cache.decode_many(payloads[start:end], digests[start:end])
             await checkpoint()
-    entries = Entries(
-        seqs=seqs,
-        conversions=conversions,
-        attempts=attempts_of_readable,
-        accepted_at=accepted_at,
-    )
-    return entries, unreadable
+    return decoded
+
+
+def _entries_of(
+    seqs: Sequence[int],
+    decoded: Sequence[Any],
+    attempts: Sequence[int],
+    accepted_at: Sequence[float],
+) -> tuple[Entries, list[FailedEntry]]:
+    """Return the entries with a conversion, and those with a `DecodeError`."""
+    unreadable = [
+        FailedEntry(seq=seq, attempts=attempt, error=str(problem))
+        for seq, attempt, problem in zip(seqs, attempts, decoded, strict=True)
+        if isinstance(problem, DecodeError)
+    ]
+    columns: Sequence[Sequence[Any]] = (seqs, decoded, attempts, accepted_at)
+    if unreadable:
+        are_readable = [not isinstance(item, DecodeError) for item in decoded]
+        columns = [[*compress(column, are_readable)] for column in columns]
+    names = ("seqs", "conversions", "attempts", "accepted_at")
+    return Entries(**dict(zip(names, columns, strict=True))), unreadable
 
 
 def failure_columns(

@@ -14,11 +14,10 @@ from anytrack_async.models.contradiction import summary
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.checks import (
     USUAL_BYTES,
-    check_event_ids,
-    check_number,
     unknown_destination_error,
 )
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.methods import DeadLetterMethods, DeadLetterSelection
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE
 from anytrack_async.outbox.postgres.store import PostgresStore
@@ -54,34 +53,24 @@ class _Reason(NamedTuple):
         )
 
 
-class PostgresDeadLetters(PostgresStore):
+class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
     """The part of `PostgresOutbox` that handles dead letters."""
 
     # Reading
 
-    async def dead_letters(
-        self,
-        destination: str | None = None,
-        *,
-        event_ids: Sequence[str] | None = None,
-        where: DeadLetterFilter | None = None,
-        after: int = 0,
-        limit: int = 100,
+    async def _read_dead_letters(
+        self, selection: DeadLetterSelection, after: int, limit: int
     ) -> Sequence[DeadLetter]:
-        """Return dead letters in log order; see `Outbox.dead_letters`."""
-        after, limit = check_number("after", after), check_number("limit", limit)
-        if destination is not None:
-            destination = self._name(destination)
-        ids = None if event_ids is None else check_event_ids(event_ids)
-        names = await self._names(destination)
+        ids, where = selection.event_ids, selection.where
+        names = await self._names(selection.destination)
         letters: list[DeadLetter] = []
         more = True
         while more and len(letters) < limit:  # an unreadable one leaves a gap for the next ones
             count = limit - len(letters)
             if ids is None:
-                keys, after, more = await self._next_keys(names, where or ALL, after, count)
+                keys, after, more = await self._next_keys(names, where, after, count)
             else:
-                keys, more = await self._keys_of(names, ids, where or ALL, after, count), False
+                keys, more = await self._keys_of(names, ids, where, after, count), False
             page, is_full = await self._read(keys)
             letters += page
             if is_full:
@@ -195,44 +184,22 @@ class PostgresDeadLetters(PostgresStore):
 
     # Changing
 
-    async def replay(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
-        return await self._change(self._replay, destination, event_ids, where or ALL)
+    async def _replay_selected(self, selection: DeadLetterSelection) -> int:
+        return await self._change(self._replay, selection)
 
     async def _replay(self, name: str, seqs: Sequence[int]) -> int:
         return int(await self._db.value(queries.REPLAY, name, seqs, self._fixed_now()))
 
-    async def discard(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Give up dead letters for good; see `Outbox.discard`."""
-        return await self._change(self._discard, destination, event_ids, where or ALL)
+    async def _discard_selected(self, selection: DeadLetterSelection) -> int:
+        return await self._change(self._discard, selection)
 
     async def _discard(self, name: str, seqs: Sequence[int]) -> int:
         return int(await self._db.value(queries.DISCARD, name, seqs))
 
-    async def _change(
-        self,
-        change: Any,
-        destination: str | None,
-        event_ids: Sequence[str] | None,
-        where: DeadLetterFilter,
-    ) -> int:
-        if destination is not None:
-            destination = self._name(destination)
-        ids = None if event_ids is None else check_event_ids(event_ids)
+    async def _change(self, change: Any, selection: DeadLetterSelection) -> int:
+        ids, where = selection.event_ids, selection.where
         count = 0
-        for name in await self._names(destination):
+        for name in await self._names(selection.destination):
             after, more = 0, True
             while more:
                 if ids is None:

@@ -112,6 +112,11 @@ def describe(exc: BaseException) -> str:
         )
     if _is_interface_error(exc):
         return "the connection to the server was lost"
+    if type(exc).__name__ == "TargetServerAttributeNotMatched":
+        return (
+            "no server of the address is the primary, for instance because a failover is not over: "
+            "it is asked again; if that stays, check target_session_attrs"
+        )
     return f"{type(exc).__name__} of the driver: check the address of the database"
 
 

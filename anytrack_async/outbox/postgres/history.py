@@ -18,8 +18,14 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_event_ids, check_number, check_period, check_text
-from anytrack_async.outbox.counting import Kind, Result
+from anytrack_async.outbox.checks import (
+    check_checkpoint,
+    check_event_ids,
+    check_number,
+    check_period,
+    check_text,
+)
+from anytrack_async.outbox.counting import Counts, Kind, Result
 from anytrack_async.outbox.history import (
     LEASE_LOST_CODE,
     LEASE_LOST_ERROR,
@@ -29,9 +35,11 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
+from anytrack_async.outbox.postgres.counts import columns
 from anytrack_async.outbox.postgres.errors import storable
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.sqlite.history.finding import (
@@ -75,6 +83,15 @@ class PostgresHistory(PostgresReports):
         kinds = [(Kind._make(kind), (count, value)) for *kind, count, value in rows]
         return counting.accepted_counts(kinds, since, until)
 
+    def pause_counting(self, paused: bool, /) -> None:
+        """Count nothing from now on, or go on: what is copied was counted before."""
+        self._counts.is_paused = paused
+
+    async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:
+        """Add *counts* and save a checkpoint, in one step."""
+        parameters = (*columns(counts), *check_checkpoint(checkpoint, value))
+        await self._db.fetch_once(queries.COUNT_AND_SAVE, *parameters)
+
     # One conversion
 
     async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
@@ -84,18 +101,10 @@ class PostgresHistory(PostgresReports):
             return []
         rows = await self._db.fetch(queries.ATTEMPTS, event_id)
         await self._know_keys(row["error"] for row in rows)
-        kept = [self._attempt(row) for row in rows]
-        if not kept:
-            return kept
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in kept if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                kept.append(delivered)
-        return sorted(kept, key=lambda attempt: attempt.at)
+        past_attempts = [self._attempt(row) for row in rows]
+        if not past_attempts:
+            return past_attempts
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
@@ -152,9 +161,9 @@ class PostgresHistory(PostgresReports):
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:
             event_ids += event_ids_of_order(order_id)
-        found = {item.seq: item for item in await self._remembered(event_ids)}
+        by_seq = {item.seq: item for item in await self._remembered(event_ids)}
         texts, before, scanned = search_texts(order_id, click_id), END, 0
-        while texts and before and scanned < MAX_SCANNED and len(found) < limit:
+        while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
             # The server cannot search what is encrypted.
             searched = None if self._cipher.listed or self._cipher.key_id else texts
             rows = await self._db.fetch(
@@ -168,8 +177,8 @@ class PostgresHistory(PostgresReports):
                 if (order_id is not None and conversion.order_id == order_id)
                 or (click_id is not None and conversion.click_id == click_id)
             ]
-            found |= {item.seq: item for item in await self._remembered(matching)}
-        return [found[seq] for seq in islice(sorted(found, reverse=True), limit)]
+            by_seq |= {item.seq: item for item in await self._remembered(matching)}
+        return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
 
     async def _decoded(self, candidates: Sequence[Any]) -> list[Conversion]:
         conversions: list[Conversion] = []

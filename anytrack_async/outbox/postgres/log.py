@@ -258,8 +258,8 @@ class Log:
 
     async def _append_and_count(self, group: _Group, parameters: Sequence[object]) -> Any:
         """Append a group in the statement that writes what was counted, unless it has repeats."""
-        taken = self._counts.take()
-        counts = self._counts.with_accepted(taken, group.conversions)
+        counts_before = self._counts.take()
+        counts = self._counts.with_accepted(counts_before, group.conversions)
         try:
             row = await self._run(
                 queries.APPEND_AND_COUNT,
@@ -267,10 +267,10 @@ class Log:
                 (*parameters, *columns(counts)),
             )
         except BaseException as exc:
-            self._counts.put_back_after(exc, taken)
+            self._counts.put_back_after(exc, counts_before)
             raise
         if row[1] is not None:
-            self._counts.put_back(taken)
+            self._counts.put_back(counts_before)
         return row
 
     async def _run(
@@ -294,6 +294,7 @@ class Log:
             and room != 0
             and statement is APPEND_OR_GIVE_UP
             and self._db.has_own_sessions
+            and self._cipher.key_id is None  # the statement lists no key
             and not self._waiting_aside.locked()
         )
 

@@ -27,6 +27,7 @@ from anytrack_async.outbox.checks import (
     already_open_error,
     last_failures,
 )
+from anytrack_async.outbox.methods import StoredMethods
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import (
     PostgresClaim,
@@ -61,7 +62,12 @@ _UNDONE_WITHIN = 5.0
 
 
 class PostgresOutbox(
-    PostgresJoining, PostgresHistory, PostgresDeadLetters, PostgresErasing, PostgresKeys
+    PostgresJoining,
+    PostgresHistory,
+    PostgresDeadLetters,
+    PostgresErasing,
+    PostgresKeys,
+    StoredMethods,
 ):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
@@ -132,26 +138,6 @@ class PostgresOutbox(
     def schema(self) -> str:
         """Name of the schema in the database."""
         return self._schema
-
-    @property
-    def durable(self) -> bool:
-        """True: accepted conversions survive the end of the process, and that of the server."""
-        return True
-
-    @property
-    def shared(self) -> bool:
-        """True: other processes may append and settle too."""
-        return True
-
-    @property
-    def capacity(self) -> int:
-        """How many conversions may wait for each destination."""
-        return self._capacity
-
-    def attach(self, max_attempts: int) -> None:
-        """Begin to serve a client; see `ServesOneClient`."""
-        self._check_closed()
-        self._max_attempts = max_attempts
 
     def _check_closed(self) -> None:
         if self._opened_by == os.getpid():
@@ -346,17 +332,17 @@ class PostgresOutbox(
         parameters: Sequence[object],
     ) -> bool:
         """End a claim in the statement that writes what was counted, if the lease is not lost."""
-        taken = self._counts.take()
-        counts = self._counts.with_settled(taken, claim, failures)
+        counts_before = self._counts.take()
+        counts = self._counts.with_settled(counts_before, claim, failures)
         try:
             settled = await self._end(
                 queries.AND_COUNT[statement], *parameters, *count_columns(counts)
             )
         except BaseException as exc:
-            self._counts.put_back_after(exc, taken)
+            self._counts.put_back_after(exc, counts_before)
             raise
         if not settled:
-            self._counts.put_back(taken)
+            self._counts.put_back(counts_before)
         return settled
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:

@@ -81,6 +81,10 @@ def _count(first: int) -> str:
 
 COUNT = f"""SELECT {_count(1)}
     FROM (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS setting"""  # noqa: S608
+COUNT_AND_SAVE = f"""WITH saved AS (
+        INSERT INTO anytrack.checkpoint (name, value) VALUES ($14, $15)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING 1)
+    SELECT {_count(1)} FROM saved"""  # noqa: S608
 AND_COUNT = {
     SETTLE: f"SELECT ended, CASE WHEN ended THEN {_count(4)} END FROM ({SETTLE}) AS s",  # noqa: S608
     SETTLE_FAILED: f"""SELECT ended, CASE WHEN ended THEN {_count(14)} END

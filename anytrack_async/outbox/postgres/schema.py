@@ -60,10 +60,19 @@ def in_schema(sql: str, schema: str) -> str:
     return sql.replace("anytrack.", f"{quoted}.").replace("EXISTS anytrack;", f"EXISTS {quoted};")
 
 
+# IF NOT EXISTS alone locks the table first, and so waits for every transaction that has appended to
+# it, while all others wait for this one.
+_INDEX = re.compile(r"CREATE INDEX IF NOT EXISTS (\w+) ON ([^;]+);")
+_ONLY_IF_MISSING = (
+    r"DO $$ BEGIN IF to_regclass('anytrack.\1') IS NULL THEN CREATE INDEX \1 ON \2; END IF; END $$;"
+)
+
+
 @cache
 def _scripts() -> str:
     folder = files("anytrack_async.outbox.postgres") / "sql"
-    return "\n".join((folder / f"{name}.sql").read_text("utf-8") for name in _SCRIPTS)
+    scripts = "\n".join((folder / f"{name}.sql").read_text("utf-8") for name in _SCRIPTS)
+    return _INDEX.sub(_ONLY_IF_MISSING, scripts)
 
 
 def migrate_sql(schema: str = "anytrack") -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import anyio
 
 from anytrack_async.outbox.checks import already_open_error, not_open_error
+from anytrack_async.outbox.methods import StoredMethods
 from anytrack_async.outbox.sqlite import leases, reports
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database
@@ -41,7 +42,7 @@ _GENTLE_FOR = 4.0
 """Seconds after which steps that can wait end, while conversions are accepted."""
 
 
-class SQLiteAccess:
+class SQLiteAccess(StoredMethods):
     """Opens an outbox file, and works with it in a thread of its own."""
 
     def __init__(
@@ -62,11 +63,6 @@ class SQLiteAccess:
         self._thread: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, path, clock=clock, busy_timeout=busy_timeout)
         self._owner_id = 0
-
-    def attach(self, max_attempts: int) -> None:
-        """Begin to serve a client; see `ServesOneClient`."""
-        self._check_closed()
-        self._max_attempts = max_attempts
 
     def limit_waiting(self, seconds: float) -> None:
         """Let `append` wait for a locked file for *seconds* at most; see `LimitsWaiting`."""

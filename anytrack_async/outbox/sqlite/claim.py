@@ -29,6 +29,7 @@ from anytrack_async.outbox.checks import (
 )
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import stored_memory_bytes
+from anytrack_async.outbox.sqlite.history.tables import MAX_RANGE
 from anytrack_async.outbox.sqlite.leases import (
     ClaimResult,
     StoredEntry,
@@ -37,7 +38,7 @@ from anytrack_async.outbox.sqlite.leases import (
 )
 from anytrack_async.outbox.sqlite.queries import claims as queries
 
-_POSITIONS_PER_STEP = 20_000
+_POSITIONS_PER_STEP = MAX_RANGE
 """Positions that one transaction searches for conversions addressed to a destination."""
 
 _MISSING = "conversions that are to be delivered are missing from its log"

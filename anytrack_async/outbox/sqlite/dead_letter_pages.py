@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.checks import unknown_destination_error
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.dead_letter_search import reasons_of, search
 from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.queries import dead_letters as queries
@@ -25,7 +26,7 @@ _PAGE_BYTES = 8 * 2**20
 """Bytes that the records of one page may have, except those of one conversion."""
 
 SEARCHED_PER_STEP = 2_000
-"""Dead letters that one job compares with a filter, in a few milliseconds."""
+"""Dead letters that one job compares with a condition, in a few milliseconds."""
 
 
 class StoredDeadLetter(NamedTuple):
@@ -58,22 +59,6 @@ class Page(NamedTuple):
     is_full: bool = False
 
 
-class _Reason(NamedTuple):
-    """The part of a dead letter that a filter needs."""
-
-    seq: int
-    destination: str
-    error: str
-    code: str | None
-    died_at: float
-    settled_at: float
-
-    def matches(self, where: DeadLetterFilter, now: float) -> bool:
-        """Return whether *where* is fulfilled at *now*, unix seconds."""
-        age = now - self.settled_at
-        return where.matches(error=self.error, code=self.code, died_at=self.died_at, age=age)
-
-
 def names(db: Database, destination: str | None) -> list[str]:
     """Return *destination*, or the names of all destinations for None.
 
@@ -89,29 +74,32 @@ def names(db: Database, destination: str | None) -> list[str]:
 
 
 def read_page(
-    db: Database, destination: str | None, where: DeadLetterFilter, after: int, limit: int
+    db: Database,
+    destination: str | None,
+    where: DeadLetterFilter,
+    after: int,
+    limit: int,
+    within: int | None = None,
 ) -> Page:
     """Return up to *limit* dead letters by position, and all of the last position.
 
-    A filter may need many steps to find the next one: then the page is shorter or empty.
+    A condition may need many steps to find the next one: then the page is shorter or empty. One
+    step looks at *within* dead letters of each destination; by default at `SEARCHED_PER_STEP`.
     """
-    now, count = db.clock.now(), limit if where == ALL else max(limit, SEARCHED_PER_STEP)
-    with db.snapshot() as sql:
-        reasons: list[_Reason] = []
-        ends: list[int] = []
-        for name in names(db, destination):
-            rows = sql.execute(queries.DEAD_REASONS, (name, after, count)).fetchall()
-            reasons += _reasons(db, rows, where)
-            if len(rows) == count:
-                ends.append(rows[-1][0])
+    within = within or max(limit, SEARCHED_PER_STEP)
+    # Of all, or of one code, each that is looked at is one of the page.
+    now, count = db.clock.now(), limit if where == DeadLetterFilter(code=where.code) else within
+    with db.snapshot():
+        steps = [search(db, name, where, after, count, now) for name in names(db, destination)]
         # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends
         # at 8,000: after that, some of "meta" are not read yet.
-        end = min(ends, default=None)
-        matching = [
+        end = min((step.end for step in steps if step.end is not None), default=None)
+        matching = sorted(
             (reason.seq, reason.destination)
-            for reason in sorted(reasons)
-            if (end is None or reason.seq <= end) and reason.matches(where, now)
-        ]
+            for step in steps
+            for reason in step.reasons
+            if end is None or reason.seq <= end
+        )
         if len(matching) > limit:
             end = matching[limit - 1][0] if limit else after
             matching = [key for key in matching if key[0] <= end]
@@ -150,10 +138,8 @@ def matching_after(
     Returns:
         The positions, and the position up to which all were looked at; None if that was the last.
     """
-    now, parameters = db.clock.now(), (name, after, SEARCHED_PER_STEP)
-    rows = db.sql.execute(queries.DEAD_REASONS, parameters).fetchall()
-    seqs = [reason.seq for reason in _reasons(db, rows, where) if reason.matches(where, now)]
-    return seqs, rows[-1][0] if len(rows) == SEARCHED_PER_STEP else None
+    step = search(db, name, where, after, SEARCHED_PER_STEP, db.clock.now())
+    return [reason.seq for reason in step.reasons], step.end
 
 
 def matching_ids(
@@ -164,7 +150,7 @@ def matching_ids(
     seqs = {seq for seq in _positions(db.sql, event_ids) if seq > after}
     for seq in sorted(seqs):
         rows = db.sql.execute(queries.DEAD_REASONS_AT, (seq,)).fetchall()
-        for reason in _reasons(db, rows, where):
+        for reason in reasons_of(db, rows, where):
             if reason.matches(where, now):
                 yield seq, reason.destination
 
@@ -172,18 +158,6 @@ def matching_ids(
 def _positions(sql: sqlite3.Connection, event_ids: Sequence[str]) -> list[int]:
     rows = (sql.execute(log_queries.LOG_SEQ, (event_id,)).fetchone() for event_id in event_ids)
     return [row[0] for row in rows if row]
-
-
-def _reasons(
-    db: Database, rows: Sequence[tuple[Any, ...]], where: DeadLetterFilter
-) -> list[_Reason]:
-    reasons = list(map(_Reason._make, rows))
-    if where.text is None:  # an error text that is not compared need not be decrypted
-        return reasons
-    return [
-        reason._replace(error=decrypted_error(db, reason.seq, reason.destination, reason.error))
-        for reason in reasons
-    ]
 
 
 def _read(db: Database, seq: int, name: str) -> StoredDeadLetter:

@@ -12,12 +12,8 @@ from typing import NamedTuple, TypeAlias
 from anytrack_async.codec.storage import Encoded, encode
 from anytrack_async.models.contradiction import summary
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.checks import (
-    check_destination,
-    check_event_ids,
-    check_number,
-)
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.methods import DeadLetterMethods, DeadLetterSelection
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letter_pages import (
@@ -113,77 +109,42 @@ def correct(db: Database, event_id: str, encoded: Encoded, summary_: str) -> lis
 # The methods of an outbox
 
 
-class SQLiteDeadLetters(SQLiteAccess):
+class SQLiteDeadLetters(SQLiteAccess, DeadLetterMethods):
     """The part of `SQLiteOutbox` that handles dead letters."""
 
-    async def dead_letters(
-        self,
-        destination: str | None = None,
-        *,
-        event_ids: Sequence[str] | None = None,
-        where: DeadLetterFilter | None = None,
-        after: int = 0,
-        limit: int = 100,
+    async def _read_dead_letters(
+        self, selection: DeadLetterSelection, after: int, limit: int
     ) -> Sequence[DeadLetter]:
-        """Return dead letters in log order; see `Outbox.dead_letters`."""
-        after, limit = check_number("after", after), check_number("limit", limit)
-        if destination is not None:
-            check_destination(destination)
-        if event_ids is not None:
-            ids = check_event_ids(event_ids)
-            page = await self._run(
-                read_by_ids, destination, ids, where or ALL, after=after, limit=limit
-            )
+        destination, ids, where = selection.destination, selection.event_ids, selection.where
+        if ids is not None:
+            page = await self._run(read_by_ids, destination, ids, where, after=after, limit=limit)
             return await decode_dead_letters(page.letters, self._cache)
         letters: list[DeadLetter] = []
         more = True
         while more and len(letters) < limit:  # an unreadable one leaves a gap for the next ones
             count = limit - len(letters)
-            page = await self._run(read_page, destination, where or ALL, after=after, limit=count)
+            page = await self._run(read_page, destination, where, after=after, limit=count)
             letters += await decode_dead_letters(page.letters, self._cache)
             _, after, more, is_full = page
             if is_full and letters:
                 break
         return letters
 
-    async def replay(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
-        return await self._change(replay, destination, event_ids, where or ALL)
+    async def _replay_selected(self, selection: DeadLetterSelection) -> int:
+        return await self._change(replay, selection)
 
-    async def discard(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Give up dead letters for good; see `Outbox.discard`."""
-        return await self._change(discard, destination, event_ids, where or ALL)
+    async def _discard_selected(self, selection: DeadLetterSelection) -> int:
+        return await self._change(discard, selection)
 
-    async def _change(
-        self,
-        change: Change,
-        destination: str | None,
-        event_ids: Sequence[str] | None,
-        where: DeadLetterFilter,
-    ) -> int:
-        count = 0
-        if destination is not None:
-            check_destination(destination)
-        ids = None if event_ids is None else check_event_ids(event_ids)
-        for name in await self._run(names, destination):
+    async def _change(self, change: Change, selection: DeadLetterSelection) -> int:
+        count, ids = 0, selection.event_ids
+        for name in await self._run(names, selection.destination):
             if ids is None:
-                count += await self._change_all(change, name, where)
+                count += await self._change_all(change, name, selection.where)
                 continue
             for start in range(0, len(ids), ROWS_PER_STEP):
                 part = ids[start : start + ROWS_PER_STEP]
-                count += await self._run(change_by_ids, change, name, part, where)
+                count += await self._run(change_by_ids, change, name, part, selection.where)
         return count
 
     async def _change_all(self, change: Change, name: str, where: DeadLetterFilter) -> int:

@@ -105,15 +105,15 @@ async def decode_claim(
             await checkpoint()
     if sealed:
         decrypted = attrs.evolve(result, entries=await decrypt(sealed))
-        rest = await decode_claim(name, decrypted, cache, decrypt)
+        claim = await decode_claim(name, decrypted, cache, decrypt)
         digests = {
             entry.seq: entry.digest for entry in sealed if len(entry.payload) <= CACHED_BYTES
         }
-        for entry in rest.entries:  # the next claim compares with the digests in the file
+        for entry in claim.entries:  # the next claim compares with the digests in the file
             if entry.seq in digests:
                 cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
-        entries = sorted([*entries, *rest.entries], key=itemgetter(0))
-        unreadable += rest.unreadable
+        entries = sorted([*entries, *claim.entries], key=itemgetter(0))
+        unreadable += claim.unreadable
     return SQLiteClaim(
         destination=name,
         lease_id=result.lease_id,

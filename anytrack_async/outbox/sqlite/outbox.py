@@ -31,6 +31,7 @@ from anytrack_async.outbox.sqlite import decoding, leases, reports, retention, s
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.copying import SQLiteCopying
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.dead_letter_steps import SQLiteDeadLetterSteps
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.decryption import decrypted_entries
 from anytrack_async.outbox.sqlite.erasing import SQLiteErasing
@@ -56,7 +57,9 @@ _SHIELDED_FOR = 1.0
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
-class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopying):
+class SQLiteOutbox(
+    SQLiteDeadLetters, SQLiteDeadLetterSteps, SQLiteErasing, SQLiteHistory, SQLiteCopying
+):
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.
@@ -114,21 +117,6 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
     def path(self) -> Path:
         """The file."""
         return self._path
-
-    @property
-    def durable(self) -> bool:
-        """True: accepted conversions survive the end of the process, and power loss."""
-        return True
-
-    @property
-    def shared(self) -> bool:
-        """True: other processes may append and settle too."""
-        return True
-
-    @property
-    def capacity(self) -> int:
-        """How many conversions may wait for each destination."""
-        return self._capacity
 
     @property
     def now(self) -> Callable[[], float]:

@@ -82,14 +82,14 @@ async def encode_in_steps(
         UnsendableError: all together they have more than `MAX_APPEND_BYTES`.
     """
     rows, size = Rows([], []), 0
-    recipients, done = recipients_column(destinations), 0
-    while done < len(conversions):
-        if done:
+    recipients, count = recipients_column(destinations), 0
+    while count < len(conversions):
+        if count:
             await checkpoint()
-        part = conversions[done : done + ENCODED_AT_ONCE]
+        part = conversions[count : count + ENCODED_AT_ONCE]
         size += add_rows(rows, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
-        done = rows.size()
-        check_append_bytes(size, done, len(conversions))
+        count = rows.size()
+        check_append_bytes(size, count, len(conversions))
     return rows
 
 

@@ -29,8 +29,8 @@ def get(portal: Portal, call: Call, table: Table, id_: str) -> Reply:
     if record is None:
         raise not_found("Object not found.  objectId are usually numeric.", id=[id_])
     body = record.as_json(call.params("properties") or table.default_properties)
-    wanted = bool(call.params("associations"))
-    numbers = portal.associations.get(table.kind, record.number) if wanted else ()
+    with_associations = bool(call.params("associations"))
+    numbers = portal.associations.get(table.kind, record.number) if with_associations else ()
     if numbers:
         name = "deal_to_contact" if table.kind == "deals" else "contact_to_deal"
         results = [{"id": str(number), "type": name} for number in numbers]

@@ -121,9 +121,9 @@ class SummaryRules(Rules):
         await outbox.append([sale(1, revenue="49.90", currency="EUR"), sale(2, order_id="ü/2 ")])
         await outbox.append([sale(1, revenue="50.00")])
 
-        known = await keeper.summaries(["sale:1", "sale:ü/2", "sale:3"])
+        summaries = await keeper.summaries(["sale:1", "sale:ü/2", "sale:3"])
 
-        assert known == {"sale:1": "sale 49.90 EUR", "sale:ü/2": "sale 2 USD"}
+        assert summaries == {"sale:1": "sale 49.90 EUR", "sale:ü/2": "sale 2 USD"}
         assert await keeper.summaries([]) == {}
 
     async def test_they_stay_as_long_as_the_ids(

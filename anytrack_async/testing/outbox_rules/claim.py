@@ -218,14 +218,19 @@ class ClaimRules(Rules):
         await outbox.append(sales(4))
 
         first = await outbox.claim("alpha", 9, LEASE)
-        others = await outbox.claim("alpha", 9, LEASE)
+        other_claim = await outbox.claim("alpha", 9, LEASE)
         waiting = await outbox.claim("alpha", 9, LEASE)
         assert await outbox.settle(first)
         second = await outbox.claim("alpha", 9, LEASE)
 
-        assert [orders(claim) for claim in (first, others, waiting, second)] == [[1], [4], [], [2]]
+        assert [orders(claim) for claim in (first, other_claim, waiting, second)] == [
+            [1],
+            [4],
+            [],
+            [2],
+        ]
         assert first.lost_leases == {first.entries.seqs[0]: 2}
-        assert others.lost_leases == {}
+        assert other_claim.lost_leases == {}
         assert waiting.next_due is not None
         assert clock.now < waiting.next_due < clock.now + 1
 

@@ -303,8 +303,8 @@ class AttemptRules(Rules):
             reason=ReleaseReason(error="no access", sent=1),
         )
 
-        kept = [await history(outbox).attempts(f"sale:{order}") for order in (1, 2, 3)]
-        assert [len(attempts) for attempts in kept] == [0, 1, 0]
+        attempts_of_each = [await history(outbox).attempts(f"sale:{order}") for order in (1, 2, 3)]
+        assert [len(attempts) for attempts in attempts_of_each] == [0, 1, 0]
         assert (await outcomes(outbox))["alpha", "waiting", ""][0] == 1
 
     async def test_attempts_are_forgotten_with_the_id(self, outbox: Outbox, clock: Clock) -> None:
@@ -347,8 +347,8 @@ class AttemptRules(Rules):
         await fail(outbox, 1, error="refused jane@example.com")
         await outbox.erase(lambda conversion: sale(int(conversion.order_id or "")))
 
-        kept = await history(outbox).attempts("sale:1")
-        assert [(attempt.error, attempt.code) for attempt in kept] == [("", None), ("", "E1")]
+        attempts = await history(outbox).attempts("sale:1")
+        assert [(attempt.error, attempt.code) for attempt in attempts] == [("", None), ("", "E1")]
 
 
 class FindRules(Rules):
@@ -360,27 +360,27 @@ class FindRules(Rules):
         await outbox.append(sales(1))
         own = sale(2, event_id="pixel-7", click_id="click/ä", order_id="A-2")
         await outbox.append([own], ["beta"])
-        kept = history(outbox)
+        past = history(outbox)
 
         for ids in ({"event_id": "pixel-7"}, {"order_id": "A-2"}, {"click_id": "click/ä"}):
-            (found,) = await kept.find(**ids)  # type: ignore[arg-type]
-            assert found.conversion == own
-            assert (found.event_id, found.summary) == ("pixel-7", "sale 2 USD")
-            assert (found.destinations, found.accepted_at) == (("beta",), clock.now)
-        (first,) = await kept.find(order_id="1")
+            (remembered,) = await past.find(**ids)  # type: ignore[arg-type]
+            assert remembered.conversion == own
+            assert (remembered.event_id, remembered.summary) == ("pixel-7", "sale 2 USD")
+            assert (remembered.destinations, remembered.accepted_at) == (("beta",), clock.now)
+        (first,) = await past.find(order_id="1")
         assert (first.event_id, first.destinations) == ("sale:1", None)
-        both = await kept.find(event_id="sale:1", click_id="click/ä")
-        assert [item.event_id for item in both] == ["pixel-7", "sale:1"]
-        assert await kept.find(event_id="A-2", order_id="pixel-7", click_id="A-2") == []
+        conversions = await past.find(event_id="sale:1", click_id="click/ä")
+        assert [item.event_id for item in conversions] == ["pixel-7", "sale:1"]
+        assert await past.find(event_id="A-2", order_id="pixel-7", click_id="A-2") == []
 
     async def test_an_order_is_found_after_its_conversion_was_dropped(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
         await deliver(outbox, "alpha", "beta")
         await outbox.prune(remember=FAR)
 
-        (found,) = await history(outbox).find(order_id="1")
-        assert (found.seq, found.event_id, found.conversion) == (1, "sale:1", None)
-        assert (found.summary, found.accepted_at) == ("sale 1 USD", None)
+        (remembered,) = await history(outbox).find(order_id="1")
+        assert (remembered.seq, remembered.event_id, remembered.conversion) == (1, "sale:1", None)
+        assert (remembered.summary, remembered.accepted_at) == ("sale 1 USD", None)
 
     async def test_the_newest_conversions_are_listed_in_pages(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))

@@ -124,8 +124,8 @@ class JoiningRules(SharingRules):
                 await (transaction.commit() if commits else transaction.rollback())
             assert answers == [Appended.REPEAT if commits else Appended.NEW]
 
-        others = [101, 102, 201, 202, 301, 302]
-        assert sorted(await deliver(outbox, "alpha")) == [1, 2, *others]
+        other_orders = [101, 102, 201, 202, 301, 302]
+        assert sorted(await deliver(outbox, "alpha")) == [1, 2, *other_orders]
 
     async def test_ids_that_cross_in_two_transactions_cost_one_of_them(
         self, outbox: Outbox

@@ -177,8 +177,8 @@ class CrashRules(SharingRules):
 
         for claim in taken_over:
             assert not claim.entries or await other.settle(claim)
-        rest = await deliver(other, "alpha")
-        numbers = [number for claim in taken_over for number in orders(claim)] + rest
+        late_orders = await deliver(other, "alpha")
+        numbers = [number for claim in taken_over for number in orders(claim)] + late_orders
         assert sorted(numbers) == [*range(60)]
 
     async def test_a_crash_during_calls_loses_nothing_accepted(

@@ -36,6 +36,9 @@ async def test_an_append_whose_answer_was_lost_is_a_repeat(postgres_dsn, postgre
 
 
 async def test_every_call_ends_when_the_network_swallows_everything(postgres_dsn, postgres_schema):
+    outbox = PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    await outbox.open(["alpha"])  # makes the tables, which may take longer
+    await outbox.aclose()
     async with Proxy(postgres_dsn).running() as proxy:
         outbox = PostgresOutbox(proxy.dsn, schema=postgres_schema, timeout=0.3)
         await outbox.open(["alpha"])

@@ -246,3 +246,28 @@ async def test_a_schema_of_the_first_release_gets_a_history_and_its_programs_go_
     assert [item.error for item in await later.attempts("sale:3")] == ["no"]
     assert (await later.verify()).is_intact
     await later.aclose()
+
+
+@pytest.mark.asyncio
+async def test_migrating_again_waits_for_no_open_transaction_and_delays_no_worker(
+    outbox, make_outbox, connect
+):
+    user, operator = await connect(), await connect()
+    transaction = user.transaction()
+    await transaction.start()
+    await outbox.append_within(user, sales(1))
+    await outbox.append(sales(2))
+    claim = await outbox.claim("alpha", 5, 60)
+
+    for script in (migrate_sql(outbox.schema), "UPDATE format SET version = 1"):
+        await operator.execute(f"SET lock_timeout = '2s'; SET search_path = {outbox.schema}")
+        await operator.execute(script)
+    later = make_outbox()
+    async with asyncio.timeout(5):
+        await later.open(["alpha", "beta"])
+    await outbox.append(sales(3))
+    assert await outbox.settle(claim)
+    await transaction.commit()
+
+    assert sorted(await deliver(later, "alpha")) == [1, 3]
+    await later.aclose()

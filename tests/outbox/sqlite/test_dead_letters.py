@@ -54,10 +54,13 @@ async def test_every_step_is_short(outbox, monkeypatch):
     monkeypatch.setattr(dead_letters, "read_page", counted)
     await outbox.append(sales(*range(95)))
     await dead_letter(outbox, "alpha", *range(95))
-    unheard_of = DeadLetterFilter(code="unheard of")
+    unheard_of = DeadLetterFilter(text="unheard of")
 
     assert not await outbox.dead_letters(where=unheard_of, limit=5)
     assert len(searched) == 10
+    searched.clear()
+    assert not await outbox.dead_letters(where=DeadLetterFilter(code="E2"), limit=5)
+    assert len(searched) == 1  # codes have an index
     assert await outbox.discard("alpha", where=unheard_of) == 0
     assert await outbox.discard("alpha", where=DeadLetterFilter(code="E1")) == 95
     assert (await outbox.verify()).is_intact

@@ -8,6 +8,7 @@ import pytest
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import FailedEntry
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.sqlite import retention
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -170,8 +171,14 @@ async def test_frequent_queries_use_an_index(outbox):
     await outbox.depths()
     await outbox.reports(["sale:1"])
     await outbox.dead_letters("alpha")
+    for where in (DeadLetterFilter(code="E1"), DeadLetterFilter(text="no", min_age=1.0)):
+        await outbox.search_dead_letters("alpha", where)
+        await outbox.count_dead_letters("alpha", where)
     await outbox.prune(remember=HOUR)
     await outbox.settle(claim)
+    await outbox.attempts("sale:1")
+    await outbox.delivered_at("sale:1")
+    await outbox.find(event_id="sale:1", click_id="none")
     await outbox._run(lambda db: db.sql.set_trace_callback(None))
 
     small = ("SCAN destination", "SCAN pruned", "SCAN loose", "SCAN CONSTANT ROW", "SCAN (subquery")

@@ -332,7 +332,11 @@ def _stripped(value: Any, is_mapping: bool) -> Any:
     if isinstance(value, str):
         return value.strip()
     if is_mapping and isinstance(value, Mapping):
-        return {key: item for key, item in value.items() if item is not None and not _is_nan(item)}
+        items = {key: item for key, item in value.items() if item is not None and not _is_nan(item)}
+        return {
+            key: str(item).lower() if isinstance(item, bool) else item
+            for key, item in items.items()
+        }
     return value
 
 

@@ -149,7 +149,10 @@ BEGIN
             USING ERRCODE = 'ATRC1';
     END IF;
     SELECT * INTO v_last FROM anytrack.numbering ORDER BY upto DESC, n DESC LIMIT 1;
-    IF NOT anytrack.has_arrivals_v1(v_last.snap) THEN
+    -- On a replica, what the primary has numbered can be read.
+    IF NOT anytrack.has_arrivals_v1(v_last.snap)
+        OR current_setting('transaction_read_only')::bool
+    THEN
         RETURN v_last.upto;
     END IF;
     PERFORM pg_advisory_xact_lock(('anytrack.numbering'::regclass::oid::bigint << 32));

@@ -122,6 +122,10 @@ DECLARE
     v_claim record;
     v_wait bool := false;
 BEGIN
+    IF current_setting('transaction_read_only')::bool THEN
+        RAISE EXCEPTION 'conversions cannot be claimed in a read-only transaction'
+            USING ERRCODE = '25006';
+    END IF;
     now := anytrack.now_v1(p_now);
     is_behind := false;
     -- A look without a lock: most claims of an idle destination end here, and write nothing.

@@ -96,7 +96,7 @@ def attempts(db: Database, event_id: str) -> list[PastAttempt]:
         return [
             PastAttempt(
                 destination=name,
-                at=at,
+                at=date,
                 number=number,
                 status=Status(status),
                 code=code,
@@ -106,7 +106,7 @@ def attempts(db: Database, event_id: str) -> list[PastAttempt]:
                 http_status=http,
                 due=due,
             )
-            for last, name, at, number, status, code, http, error, due, _ in rows
+            for last, name, date, number, status, code, http, error, due, _ in rows
         ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from anytrack_async.errors import MissingKeyError
@@ -66,21 +67,28 @@ def search(db: Database, before: int, texts: Sequence[bytes]) -> tuple[list[Stor
     Args:
         db: the file.
         before: the position.
-        texts: a record that has none of these does not match.
+        texts: one to four; a record that has none of these does not match.
 
     Returns:
         The candidates, the newest first, and the position below which to go on; 0 at the end.
     """
     with db.snapshot() as sql:
-        rows, is_cut = _read(sql.execute(tables.NEWEST_STORED, (before, SEARCHED_PER_STEP)))
-        candidates = [_decrypted(db, row) for row in rows]
-    position = rows[-1].seq if is_cut or len(rows) == SEARCHED_PER_STEP else 0
+        sizes = sql.execute(tables.STORED_SIZES, (before, SEARCHED_PER_STEP)).fetchall()
+        if not sizes:
+            return [], 0
+        ends = accumulate(size for _, size in sizes)
+        count = next((i for i, end in enumerate(ends, 1) if end >= _BYTES_PER_STEP), len(sizes))
+        position = sizes[count - 1][0]
+        four = [*texts, *[texts[0]] * (4 - len(texts))]
+        rows = sql.execute(tables.CONTAINING, (position, before, *four)).fetchall()
+        candidates = [_decrypted(db, StoredRow._make(row)) for row in rows]
+    is_last = count == len(sizes) < SEARCHED_PER_STEP
     # A record that is not JSON cannot be searched by its text; `orjson` and `json` escape alike.
     return [
         row
         for row in candidates
         if row.payload and (row.payload[:1] != b"{" or any(text in row.payload for text in texts))
-    ], position
+    ], 0 if is_last else position
 
 
 def _read(cursor: sqlite3.Cursor) -> tuple[list[StoredRow], bool]:
@@ -96,13 +104,14 @@ def _read(cursor: sqlite3.Cursor) -> tuple[list[StoredRow], bool]:
 
 
 def search_texts(*values: str | None) -> list[bytes]:
-    """Return how each of *values* looks in a record, as UTF-8 or escaped."""
-    texts = [value for value in values if value is not None]
-    return [
+    """Return how each of *values*, two at most, looks in a record, as UTF-8 or escaped."""
+    texts = [
         json.dumps(value, ensure_ascii=is_ascii).encode()
-        for value in texts
+        for value in values
+        if value is not None
         for is_ascii in (True, False)
     ]
+    return list(dict.fromkeys(texts))
 
 
 def _decrypted(db: Database, row: StoredRow) -> StoredRow:

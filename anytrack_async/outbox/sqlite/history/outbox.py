@@ -17,10 +17,12 @@ from anytrack_async.outbox.checks import check_event_ids, check_number, check_pe
 from anytrack_async.outbox.history import (
     MAX_SCANNED,
     AcceptedCount,
+    ConversionPage,
     OutcomeCount,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    with_deliveries,
 )
 from anytrack_async.outbox.sqlite import leases, reports
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
@@ -61,18 +63,10 @@ class SQLiteHistory(SQLiteAccess):
 
     async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
         """Return the attempts at a conversion, oldest first; see `KeepsHistory`."""
-        kept = await self._run(attempts.attempts, *check_event_ids([event_id]))
-        if not kept:
-            return kept
-        # A batch that was released and then delivered has no row for the delivery.
-        for name, date in (await self.delivered_at(event_id)).items():
-            own = [attempt for attempt in kept if attempt.destination == name]
-            if own and own[-1].status is not Status.DELIVERED:
-                delivered = PastAttempt(
-                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
-                )
-                kept.append(delivered)
-        return sorted(kept, key=lambda attempt: attempt.at)
+        past_attempts = await self._run(attempts.attempts, *check_event_ids([event_id]))
+        if not past_attempts:
+            return past_attempts
+        return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
@@ -108,21 +102,41 @@ class SQLiteHistory(SQLiteAccess):
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:
             event_ids += finding.event_ids_of_order(order_id)
-        found = await self._run(finding.by_event_ids, event_ids)
-        by_seq = {row.seq: self._remembered(row) for row in found}
-        before, scanned = finding.END, 0
-        texts = finding.search_texts(order_id, click_id)
-        while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
-            rows, before = await self._run(finding.search, before, texts)
-            scanned += finding.SEARCHED_PER_STEP
-            for remembered in await self._decoded(rows):
-                conversion = remembered.conversion
-                if conversion is not None and (
-                    (order_id is not None and conversion.order_id == order_id)
-                    or (click_id is not None and conversion.click_id == click_id)
-                ):
-                    by_seq[remembered.seq] = remembered
+        rows_of_ids = await self._run(finding.by_event_ids, event_ids)
+        by_seq = {row.seq: self._remembered(row) for row in rows_of_ids}
+        if len(by_seq) < limit:
+            page = await self.search_conversions(
+                order_id=order_id, click_id=click_id, limit=limit, within=MAX_SCANNED
+            )
+            by_seq |= {item.seq: item for item in page.conversions}
         return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
+
+    async def search_conversions(
+        self,
+        *,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        before: int | None = None,
+        limit: int = 20,
+        within: int = 2_000,
+    ) -> ConversionPage:
+        """Search the newest stored conversions for an id; see `SearchesConversions`."""
+        position = finding.END if before is None else check_number("before", before)
+        texts = finding.search_texts(order_id, click_id)
+        conversions: list[RememberedConversion] = []
+        while texts and position and within > 0 and len(conversions) < limit:
+            rows, position = await self._run(finding.search, position, texts)
+            within -= finding.SEARCHED_PER_STEP
+            conversions += [
+                item
+                for item in await self._decoded(rows)
+                if item.conversion is not None
+                and (
+                    (order_id is not None and item.conversion.order_id == order_id)
+                    or (click_id is not None and item.conversion.click_id == click_id)
+                )
+            ]
+        return ConversionPage(conversions=conversions, before=(position or None) if texts else None)
 
     async def recent(
         self, *, before: int | None = None, limit: int = 50

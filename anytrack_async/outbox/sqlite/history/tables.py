@@ -19,6 +19,9 @@ from __future__ import annotations
 
 from anytrack_async.outbox.history import LEASE_LOST_CODE
 
+MAX_RANGE = 20_000
+"""Positions that one claim takes from the log at most, those of others included."""
+
 HISTORY_TABLES = """
 CREATE TABLE history_outcomes (
     minute INTEGER NOT NULL,
@@ -136,14 +139,19 @@ SPANS_OF_LEASE = "SELECT first, last, attempts FROM span WHERE lease = ?"
 # The retries of a lease, which may be released.
 RETRIES_OF_LEASE = "SELECT seq, seq, attempts FROM exception WHERE lease = ? AND lease <> 0"
 
-# The attempts at a position, oldest first. Batches are few, so looking at each later one is quick.
-ATTEMPTS_AT = """SELECT last, destination, at, number, status, code, http_status, error, due, id
-    FROM history_attempts WHERE last = ?1 AND first = ?1
-    UNION ALL SELECT last, destination, at, number, status, code, http_status, error, due, id
-    FROM history_attempts WHERE first < last AND last >= ?1 AND first <= ?1 ORDER BY id"""
+_ATTEMPT = "last, destination, at, number, status, code, http_status, error, due, id"
+_OF_BATCHES = f"last >= ?1 AND last < ?1 + {MAX_RANGE} AND first <= ?1"
 
-# When each destination confirmed the batch that a position was taken from the log with.
-BATCHES_AT = """SELECT name, at FROM destination JOIN history_batches
+# The attempts at a position, oldest first. Without the name of the index, and with an ORDER BY that
+# the index of the rows could serve, SQLite would read the whole table.
+ATTEMPTS_AT = f"""SELECT * FROM (SELECT {_ATTEMPT} FROM history_attempts
+    WHERE last = ?1 AND first = ?1
+    UNION ALL SELECT {_ATTEMPT} FROM history_attempts INDEXED BY history_attempts_of_batches
+    WHERE first < last AND {_OF_BATCHES}) ORDER BY +id"""  # noqa: S608
+
+# When each destination confirmed the batch that a position was taken from the log with. A CROSS
+# JOIN keeps the order: SQLite would else read every batch.
+BATCHES_AT = """SELECT name, at FROM destination CROSS JOIN history_batches
     ON destination = name AND last = (SELECT min(last) FROM history_batches AS later
         WHERE later.destination = name AND later.last >= ?1)
     WHERE first <= ?1"""
@@ -155,8 +163,7 @@ DELIVERED_RETRIES_AT = """SELECT destination, max(at) FROM history_attempts
 # Empty the reasons of failures at a position.
 EMPTY_ATTEMPT_ERRORS = (
     "UPDATE history_attempts SET error = '' WHERE last = ?1 AND first = ?1",
-    """UPDATE history_attempts SET error = ''
-    WHERE first < last AND last >= ?1 AND first <= ?1""",
+    f"UPDATE history_attempts SET error = '' WHERE first < last AND {_OF_BATCHES}",  # noqa: S608
 )
 
 # Forgetting and checking
@@ -177,7 +184,7 @@ FORGET_HISTORY_AT = (
         FROM destination) AND first <= ?1 AND {_NOT_REMEMBERED}""",  # noqa: S608
     "DELETE FROM history_attempts WHERE last = ?1 AND first = ?1",
     f"""DELETE FROM history_attempts
-    WHERE first < last AND last >= ?1 AND first <= ?1 AND {_NOT_REMEMBERED}""",  # noqa: S608
+    WHERE first < last AND {_OF_BATCHES} AND {_NOT_REMEMBERED}""",  # noqa: S608
 )
 
 # Delete the history of a destination, but not what was counted.
@@ -203,6 +210,12 @@ BY_EVENT_ID = f"{_REMEMBERED} WHERE event_id = ?"
 # The newest conversions before a position.
 NEWEST = f"{_REMEMBERED} WHERE ids.seq < ? ORDER BY ids.seq DESC LIMIT ?"
 
-# The newest stored conversions before a position, to be searched.
-NEWEST_STORED = """SELECT ids.seq, event_id, summary, ids.destinations, at, payload, digest
-    FROM log JOIN ids ON ids.seq = log.seq WHERE log.seq < ? ORDER BY log.seq DESC LIMIT ?"""
+# Positions and sizes of the newest stored conversions before a position.
+STORED_SIZES = """SELECT seq, length(payload) FROM log WHERE seq < ? ORDER BY seq DESC LIMIT ?"""
+
+# The stored conversions between two positions, the newest first, that may contain one of four
+# texts. A record that is no plain JSON always may.
+CONTAINING = """SELECT ids.seq, event_id, summary, ids.destinations, at, payload, digest
+    FROM log JOIN ids ON ids.seq = log.seq WHERE log.seq >= ?1 AND log.seq < ?2
+    AND (substr(payload, 1, 1) <> x'7B' OR instr(payload, ?3) OR instr(payload, ?4)
+        OR instr(payload, ?5) OR instr(payload, ?6)) ORDER BY log.seq DESC"""

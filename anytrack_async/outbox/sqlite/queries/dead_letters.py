@@ -8,9 +8,41 @@ from __future__ import annotations
 
 _DEAD_REASON = "seq, destination, error, code, at, coalesce(settled, at)"
 
-# Reasons and times of some dead letters of a destination after a position.
-DEAD_REASONS = f"""SELECT {_DEAD_REASON} FROM exception
-    WHERE destination = ? AND due IS NULL AND seq > ? ORDER BY seq LIMIT ?"""  # noqa: S608
+# The position of a dead letter of a destination: ?3 others are between a position and it.
+DEAD_POSITION = """SELECT seq FROM exception INDEXED BY exception_dead
+    WHERE destination = ?1 AND due IS NULL AND seq > ?2 ORDER BY seq LIMIT 1 OFFSET ?3"""
+
+# The same of those with a code, which have an index.
+DEAD_POSITION_OF_CODE = """SELECT seq FROM exception
+    WHERE destination = ?1 AND due IS NULL AND code = ?4 AND seq > ?2
+    ORDER BY seq LIMIT 1 OFFSET ?3"""
+
+# Dates, ages, and a text in small letters. An encrypted reason, or one that is not plain ASCII, may
+# have the text: it takes more than SQL to compare these.
+_MAY_MATCH = """at > ?4 AND at < ?5 AND ?6 - coalesce(settled, at) BETWEEN ?7 AND ?8
+    AND (?9 IS NULL OR instr(lower(error), ?9)
+        OR typeof(error) = 'blob' OR error GLOB '*[^ -~]*')"""
+
+# Reasons and times of the dead letters of a destination that may match, between two positions.
+DEAD_REASONS = f"""SELECT {_DEAD_REASON} FROM exception INDEXED BY exception_dead
+    WHERE destination = ?1 AND due IS NULL AND seq > ?2 AND seq <= ?3 AND {_MAY_MATCH}
+    ORDER BY seq"""  # noqa: S608
+
+# The same of those with a code.
+DEAD_REASONS_OF_CODE = f"""SELECT {_DEAD_REASON} FROM exception
+    WHERE destination = ?1 AND due IS NULL AND code = ?10 AND seq > ?2 AND seq <= ?3
+    AND {_MAY_MATCH} ORDER BY seq"""  # noqa: S608
+
+# The number of those with a code between two positions: only the index is read.
+COUNT_CODE = """SELECT count(*) FROM exception
+    WHERE destination = ?1 AND due IS NULL AND code = ?4 AND seq > ?2 AND seq <= ?3"""
+
+# The number of those between two positions that match; exact without a text.
+COUNT_DEAD = f"""SELECT count(*) FROM exception INDEXED BY exception_dead
+    WHERE destination = ?1 AND due IS NULL AND seq > ?2 AND seq <= ?3 AND {_MAY_MATCH}"""  # noqa: S608
+COUNT_DEAD_OF_CODE = f"""SELECT count(*) FROM exception
+    WHERE destination = ?1 AND due IS NULL AND code = ?10 AND seq > ?2 AND seq <= ?3
+    AND {_MAY_MATCH}"""  # noqa: S608
 
 # Reasons and times of the dead letters at a position.
 DEAD_REASONS_AT = f"""SELECT {_DEAD_REASON} FROM exception

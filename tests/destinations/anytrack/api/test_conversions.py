@@ -409,6 +409,8 @@ class TestRecord:
             (" 2026-01-02T03:04:05Z ", "2026-01-02T03:04:05+00:00"),
             (1767323045, "2026-01-02T03:04:05+00:00"),
             (1767323045.5, "2026-01-02T03:04:05.500000+00:00"),
+            *((unix, "2026-01-02T03:04:05+00:00") for unix in ("1767323045", 1767323045000)),
+            ("1767323045500", "2026-01-02T03:04:05.500000+00:00"),
         ],
     )
     def test_a_time_without_zone_is_utc(self, timestamp: Any, expected: str):
@@ -463,7 +465,13 @@ class TestRecord:
         assert read_conversion(RECORD | unknown) == read_conversion(RECORD)
 
     def test_null_sub_ids_are_left_out(self):
-        assert read_conversion(record(sub_ids={"s1": None, "s2": "b"})).sub_ids == {"s2": "b"}
+        sub_ids = {"s1": None, "s2": "b", "s3": True, "s4": 1.5}
+
+        assert read_conversion(record(sub_ids=sub_ids)).sub_ids == {
+            "s2": "b",
+            "s3": "true",
+            "s4": "1.5",
+        }
 
     @pytest.mark.parametrize(
         ("kind", "name"),

@@ -1,0 +1,113 @@
+"""Copying the counts of an outbox's history into another outbox.
+
+What is copied was accepted before, so appending it there counts nothing; the counts of the source
+are added instead. How far they were, and those of the last hour and minute, is saved in the same
+step: copying again adds what has been counted since. With 3 sales of this hour copied, and 5 now,
+2 are added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, Protocol, runtime_checkable
+
+from anytrack_async.models.outcome import Status
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import KeepsCheckpoints
+from anytrack_async.outbox.counting import Counts, Kind, Result
+from anytrack_async.outbox.history import KeepsHistory
+
+
+@runtime_checkable
+class TakesCounts(Protocol):
+    """Optional part of an outbox that can take over counts of another one."""
+
+    def pause_counting(self, paused: bool, /) -> None:
+        """Count nothing from now on, or go on."""
+
+    async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:
+        """Add *counts* and save a checkpoint, in one step."""
+
+
+@contextmanager
+def not_counted(target: Outbox) -> Iterator[None]:
+    """Count nothing of what is done with *target* meanwhile, if that is possible."""
+    if not isinstance(target, TakesCounts):
+        yield
+        return
+    target.pause_counting(True)
+    try:
+        yield
+    finally:
+        target.pause_counting(False)
+
+
+async def copy_counts(source: KeepsHistory, target: Outbox, name: str) -> None:
+    """Add to *target* what *source* has counted since the last time.
+
+    Args:
+        source: the outbox that was copied.
+        target: the other one; nothing is done unless it takes counts.
+        name: of the copy, for its checkpoint.
+    """
+    if not isinstance(target, TakesCounts) or not isinstance(target, KeepsCheckpoints):
+        return
+    name = f"counts of {name}"
+    copied = _from_json(await target.checkpoint(name))
+    counts = await _counts_of(source, copied)
+    added, last = Counts(), _last_of(counts)
+    for kind, (count, value) in counts.accepted.items():
+        old_count, old_value = copied.accepted.get(kind, (0, Decimal(0)))
+        added.add_kind(kind, count - old_count, value - old_value)
+    for result, (count, seconds) in counts.outcomes.items():
+        old_count, old_seconds = copied.outcomes.get(result, (0, 0.0))
+        added.add_result(result, count - old_count, seconds - old_seconds)
+    await target.add_counts(added, name, _to_json(last))
+
+
+async def _counts_of(source: KeepsHistory, copied: Counts) -> Counts:
+    """Return what was counted in the last hour and minute of *copied*, and since."""
+    counts = Counts()
+    hour = max((kind.hour for kind in copied.accepted), default=0)
+    minute = max((result.minute for result in copied.outcomes), default=0)
+    for item in await source.accepted_counts(since=hour):
+        kind = Kind(item.hour, item.conversion_type, item.currency, item.source, item.campaign)
+        counts.accepted[kind] = (item.count, item.value)
+    for outcome in await source.outcome_counts(since=minute):
+        result = Result(outcome.minute, outcome.destination, outcome.status, outcome.code)
+        counts.outcomes[result] = (outcome.count, outcome.seconds)
+    return counts
+
+
+def _last_of(counts: Counts) -> Counts:
+    """Return the counts of the last hour and minute only."""
+    last = Counts()
+    hour = max((kind.hour for kind in counts.accepted), default=0)
+    minute = max((result.minute for result in counts.outcomes), default=0)
+    last.accepted = {
+        kind: numbers for kind, numbers in counts.accepted.items() if kind.hour == hour
+    }
+    last.outcomes = {
+        result: numbers for result, numbers in counts.outcomes.items() if result.minute == minute
+    }
+    return last
+
+
+def _to_json(counts: Counts) -> bytes:
+    accepted = [[*kind, count, str(value)] for kind, (count, value) in counts.accepted.items()]
+    outcomes = [[*result, *numbers] for result, numbers in counts.outcomes.items()]
+    return json.dumps({"accepted": accepted, "outcomes": outcomes}).encode()
+
+
+def _from_json(text: bytes | None) -> Counts:
+    stored: Mapping[str, Any] = json.loads(text) if text else {"accepted": [], "outcomes": []}
+    counts = Counts()
+    for *kind, count, value in stored["accepted"]:
+        counts.accepted[Kind._make(kind)] = (count, Decimal(value))
+    for minute, name, status, code, count, seconds in stored["outcomes"]:
+        result = Result(minute, name, Status(status), code)
+        counts.outcomes[result] = (count, seconds)
+    return counts
