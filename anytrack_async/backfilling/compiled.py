@@ -6,15 +6,13 @@ little more than its amount, its time, and the constructors of `Conversion` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
 from anytrack_async.backfilling.advice import IN_PYTHON, Advice
-from anytrack_async.backfilling.amounts import amount_parser
 from anytrack_async.backfilling.checks import check_id, compile_uniqueness, stated_currency
 from anytrack_async.backfilling.getters import (
     Getter,
@@ -33,18 +31,17 @@ from anytrack_async.backfilling.identity import (
     row_event_id,
 )
 from anytrack_async.backfilling.lifting import lift
+from anytrack_async.backfilling.line_items import ItemReader
 from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching, normalised
 from anytrack_async.backfilling.own_records import RecordMapper
-from anytrack_async.backfilling.row_values import compile_amount, compile_amounts, compile_time
+from anytrack_async.backfilling.row_values import RowAmounts, compile_time
 from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, compile_rules
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
+from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.identifiers import order_event_id, to_event_id, to_order_id
 from anytrack_async.models.missing import is_missing
-
-_MAX_KNOWN_ITEMS = 4096
 
 
 class RowMapper:
@@ -78,35 +75,24 @@ class RowMapper:
         self._settings = settings
         self._header = header = Header(mapping, columns)
         self._advice = advice
-        self._signs: list[str] = []  # of currencies, beside the amounts of a row
-        self._parse_amount = amount_parser(
-            settings.decimal or mapping.decimal, advice=advice, signs=self._signs
-        )
+        amounts = RowAmounts(mapping, header, settings, advice)
+        self._signs, self._amount, self._refund = amounts.signs, amounts.read, amounts.refund
+        self._amount_positions = amounts.positions
         self._check_uniqueness = compile_uniqueness(mapping, header)
-        self._record: RecordMapper | None = None
-        if mapping.record is not None:
-            self._record = RecordMapper(mapping, header, settings, zone, advice)
+        self._record = (
+            RecordMapper(mapping, header, settings, zone, advice) if mapping.record else None
+        )
         self._currency = settings.currency or mapping.currency
         self._rules = compile_rules(mapping, header, settings)
         self._constants = {"conversion_type": ConversionType.SALE, **mapping.constants}
         self._texts = header.part("", _TEXT_FIELDS)
         self._customer = header.part("customer.")
         self._name = header.getter_of("customer.name")
-        items = header.part("items.")
-        self._item_names = [name for name, _ in items]
-        self._item_getters = [get for _, get in items]
-        self._known_items: dict[tuple[Any, ...], LineItem | None] = {}
-        self._open = self._compile_open()
-        self._lifted = self._compile_lift()
+        self._items = ItemReader(header, amounts.parse)
+        self._open, self._lifted = self._compile_open(), self._compile_lift()
         self._time = compile_time(mapping, header, settings, zone, advice)
-        self._amount = compile_amounts(mapping, header, settings, self._parse_amount)
-        amounts = (column for amount in mapping.amounts.values() for column in amount.columns)
-        self._amount_positions = [indexes[0] for indexes in header.positions(amounts)]
-        refund = mapping.amounts.get("refund")
-        self._refund = compile_amount(refund, header, self._parse_amount) if refund else None
         self._is_rejects = set(header.columns).issuperset(REJECT_COLUMNS)
-        self._fold = self._compile_fold()
-        self._customer_key = self._compile_customer_key()
+        self._fold, self._customer_key = self._compile_fold(), self._compile_customer_key()
         self._is_refunding = settings.refunds == "custom"
         self._negative = Skip(mapping.negative) if mapping.negative else None
         self._finish = mapping.prepare(settings) if mapping.prepare else mapping.finish
@@ -141,12 +127,12 @@ class RowMapper:
         """Return what identifies the customer of *row*, for `BackfillSettings.only_first`."""
         return self._customer_key(row) if self._customer_key else None
 
-    def __call__(self, row: Row, others: Sequence[Row] = ()) -> Conversion | Skip:
+    def __call__(self, row: Row, more_rows: Sequence[Row] = ()) -> Conversion | Skip:
         """Return the conversion of *row*, or why it is left out.
 
         Args:
             row: the row's values, in the order of the header.
-            others: further rows of the same order.
+            more_rows: further rows of the same order.
 
         Raises:
             InvalidConversionError: a field is missing or invalid.
@@ -164,9 +150,11 @@ class RowMapper:
             self._check_uniqueness(row)
         if self._record is not None:
             return self._record(row)
-        return self._conversion(row, others, refunded=refunded)
+        return self._conversion(row, more_rows, refunded=refunded)
 
-    def _conversion(self, row: Row, others: Sequence[Row], *, refunded: bool) -> Conversion | Skip:
+    def _conversion(
+        self, row: Row, more_rows: Sequence[Row], *, refunded: bool
+    ) -> Conversion | Skip:
         fields = self._constants.copy()
         for name, get in self._texts:
             if value := get(row):
@@ -177,20 +165,20 @@ class RowMapper:
         if self._signs:
             self._signs.clear()
         amount = self._amount(row) if self._amount else None
-        taken: Decimal | None = None
+        refunded_amount: Decimal | None = None
         if refunded or (amount is not None and amount < 0):
             if not refunded and self._negative is not None:
                 return self._negative
             if not self._is_refunding:
                 return REFUND_FOUND
-            taken, amount = amount, self._become_refund(fields, row, amount)
+            refunded_amount, amount = amount, self._become_refund(fields, row, amount)
         self._add_revenue(fields, amount)
         fields["timestamp"] = self._time(row)
-        self._add_parts(fields, row, others)
+        self._add_parts(fields, row, more_rows)
         if self._finish is not None:
             self._finish(fields, lambda column: self._header.cell(row, column))
-        if taken is not None and taken < 0 and self._negative is None:
-            _tell_refunds_apart(fields, taken)
+        if refunded_amount is not None and refunded_amount < 0 and self._negative is None:
+            _tell_refunds_apart(fields, refunded_amount)
         if not to_order_id(fields.get("order_id")) and not to_event_id(fields.get("event_id")):
             fields["event_id"] = row_event_id(fields["conversion_type"], self._header, row)
         return Conversion(**fields)
@@ -221,15 +209,17 @@ class RowMapper:
             problem = f"is missing: state the currency of the file, {advice}"
             raise InvalidConversionError("currency", problem)
 
-    def _add_parts(self, fields: dict[str, Any], row: Row, others: Sequence[Row]) -> None:
+    def _add_parts(self, fields: dict[str, Any], row: Row, more_rows: Sequence[Row]) -> None:
         customer = {}
         for name, get in self._customer:
             if value := get(row):
                 customer[name] = value
         if self._name is not None and (name := self._name(row)):
             add_names(customer, str(name))
-        if self._item_getters:
-            items = [item for line in (row, *others) if (item := self._item(line)) is not None]
+        if self._items.has_columns:
+            items = [
+                item for line in (row, *more_rows) if (item := self._items.read(line)) is not None
+            ]
             if items:
                 fields["items"] = items
         for part, key, get in self._open:
@@ -250,32 +240,6 @@ class RowMapper:
                 customer.setdefault(name, value)
             else:
                 fields.setdefault(part, {}).setdefault(name, value)
-
-    def _item(self, row: Row) -> LineItem | None:
-        # A shop has far fewer products than orders.
-        cells = tuple([get(row) for get in self._item_getters])
-        try:
-            return self._known_items[cells]
-        except (KeyError, TypeError):  # TypeError: a cell of JSON that cannot be a key
-            item = self._make_item(dict(zip(self._item_names, cells, strict=True)))
-        if len(self._known_items) < _MAX_KNOWN_ITEMS:
-            with suppress(TypeError):
-                self._known_items[cells] = item
-        return item
-
-    def _make_item(self, cells: Mapping[str, Any]) -> LineItem | None:
-        values = {name: value for name, value in cells.items() if value}
-        if not values.get("id"):
-            return None
-        if "price" in values:
-            try:
-                values["price"] = self._parse_amount(values["price"])
-            except InvalidConversionError as exc:
-                raise InvalidConversionError("items.price", exc.problem) from None
-        try:
-            return LineItem(**values)
-        except InvalidConversionError as exc:
-            raise InvalidConversionError(f"items.{exc.name}", exc.problem) from None
 
     def columns_of(self, field: str) -> str:
         """Return the columns that *field*, as an error names it, is read from."""

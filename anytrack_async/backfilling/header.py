@@ -111,9 +111,9 @@ class Header:
     def _path_getter(self, columns: Sequence[str]) -> Getter | None:
         """Return a getter for a path into the objects of JSON, such as ``customer.email``."""
         for column in columns:
-            root, _, rest = column.partition(".")
-            if rest and (positions := self._positions.get(normalised(root))):
-                return inside(positions[0], rest.split("."))
+            root, _, names = column.partition(".")
+            if names and (positions := self._positions.get(normalised(root))):
+                return inside(positions[0], names.split("."))
         return None
 
     def part(self, prefix: str, names: Iterable[str] | None = None) -> list[tuple[str, Getter]]:

@@ -205,20 +205,22 @@ class RowJob:
         if self._known is None or not self._queue:
             return
         pieces, self._queue, self._queued = self._queue, [], 0
-        known = self._known.find([item for piece in pieces for item in piece.identities])
+        accepted_before = self._known.find([item for piece in pieces for item in piece.identities])
         start = 0
         for piece in pieces:
             end = start + len(piece.groups)
-            self._map(mapped, piece, known[start:end])
+            self._map(mapped, piece, accepted_before[start:end])
             start = end
 
-    def _map(self, mapped: MappedBlock, piece: _Piece, known: Sequence[bool] = ()) -> None:
+    def _map(
+        self, mapped: MappedBlock, piece: _Piece, accepted_before: Sequence[bool] = ()
+    ) -> None:
         for number, group in enumerate(piece.groups):
             if not number % _PIECE:
                 self._breather.breathe()
             if not self._take(mapped, len(group[2])):
                 return
-            if known and known[number]:
+            if accepted_before and accepted_before[number]:
                 mapped.counts.repeats += 1
                 mapped.counts.skip(REPEAT)
             else:
@@ -236,13 +238,13 @@ class RowJob:
     def _map_group(
         self, mapped: MappedBlock, group: Group, columns: tuple[str, ...], mapper: RowMapper
     ) -> None:
-        _, row, others = group
+        _, row, further_rows = group
         counts = mapped.counts
         if not any(row):
             counts.skip(BLANK)
             return
         try:
-            result = mapper(row, others)
+            result = mapper(row, further_rows)
         except (InvalidConversionError, DecodeError) as exc:
             column = mapper.columns_of(exc.name) if isinstance(exc, InvalidConversionError) else ""
             origin = Origin.of(group, columns, packed=False)
@@ -267,8 +269,8 @@ class RowJob:
         if until is not None and conversion.timestamp >= until:
             return f"not before {_shown(until)}"
         if self._customers is not None and (key := mapper.customer_key(row)):
-            (known,) = self._customers.add([(key, "")])
-            if known is not None:
+            (is_repeat,) = self._customers.add([(key, "")])
+            if is_repeat is not None:
                 return NOT_FIRST
         return ""
 

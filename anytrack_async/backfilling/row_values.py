@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from anytrack_async.backfilling.advice import Advice
+from anytrack_async.backfilling.amounts import amount_parser
 from anytrack_async.backfilling.getters import Getter, Row
 from anytrack_async.backfilling.header import Header
 from anytrack_async.backfilling.mapping import AmountColumns, FileMapping
@@ -20,6 +21,30 @@ from anytrack_async.models.missing import is_missing
 ParseAmount: TypeAlias = Callable[[Any], Decimal]
 ReadAmount: TypeAlias = Callable[[Row], Decimal | None]
 """Returns a row's amount in major units; None if it has none."""
+
+
+class RowAmounts:
+    """The amounts of a row, compiled for the header of a file.
+
+    Attributes:
+        signs: of currencies, beside the amounts that were read last.
+        parse: reads the text of an amount.
+        read: returns the amount to send; None if the mapping has none.
+        refund: returns the refunded amount; None if the mapping has none.
+        positions: the columns of all amounts.
+    """
+
+    def __init__(
+        self, mapping: FileMapping, header: Header, settings: BackfillSettings, advice: Advice
+    ) -> None:
+        decimal = settings.decimal or mapping.decimal
+        self.signs: list[str] = []
+        self.parse: ParseAmount = amount_parser(decimal, advice=advice, signs=self.signs)
+        self.read = compile_amounts(mapping, header, settings, self.parse)
+        refund = mapping.amounts.get("refund")
+        self.refund = compile_amount(refund, header, self.parse) if refund else None
+        columns = (column for amount in mapping.amounts.values() for column in amount.columns)
+        self.positions = [indexes[0] for indexes in header.positions(columns)]
 
 
 def compile_amounts(

@@ -41,8 +41,8 @@ def _compile_rule(
     if get is None or (rule.unless and getattr(settings, rule.unless)):
         return None
     keep = rule.keep
-    if rule.keep_setting and (chosen := getattr(settings, rule.keep_setting)):
-        keep = frozenset(word.casefold() for word in chosen)
+    if rule.keep_setting and (words := getattr(settings, rule.keep_setting)):
+        keep = frozenset(word.casefold() for word in words)
     column = header.present(rule.columns)
     loosely_kept = {_loose(word) for word in keep} if rule.loose else ()
 

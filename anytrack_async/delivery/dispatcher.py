@@ -74,8 +74,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
         self.destinations = unique_names(sinks)
         self.sinks = sinks
         self._known_names = {}
-        self._settings = settings
-        self._notify = notify
+        self._settings, self._notify = settings, notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
         self._clock = clock
         self.limits = {sink.name: sink.limits for sink in sinks}

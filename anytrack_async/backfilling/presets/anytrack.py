@@ -17,8 +17,8 @@ _COLUMNS = tuple(field.name for field in attrs.fields(Conversion))
 
 def _from_export(record: Mapping[str, Any]) -> Conversion:
     # Further columns are a user's own.
-    named = ((normalised(name), value) for name, value in record.items())
-    fields = {name: value for name, value in named if name in _FIELDS}
+    cells = ((normalised(name), value) for name, value in record.items())
+    fields = {name: value for name, value in cells if name in _FIELDS}
     if "event_id" not in fields and "order_id" not in fields and "id" in fields:
         fields["event_id"] = f"anytrack:{fields['id']}"
     return to_conversion(fields)
