@@ -13,6 +13,7 @@ import typer.main
 
 import anytrack_async
 from anytrack_async.cli.app import app
+from anytrack_async.destinations import registry
 from tools.reference import __main__ as generated
 from tools.reference import environment, plain
 
@@ -129,7 +130,9 @@ def test_the_files_for_programs_have_every_page_and_every_name(tmp_path: Path) -
     plain.write(tmp_path)
 
     listing = (tmp_path / "llms.txt").read_text(encoding="utf-8")
-    assert len(re.findall(r"^- \[.+\]\(https://.+\): .{10,}", listing, re.MULTILINE)) == len(PAGES)
+    lines = re.findall(r"^- \[.+\]\((https://.+/)\): (.{10,})", listing, re.MULTILINE)
+    assert len(lines) == len(PAGES)
+    assert not [text for _, text in lines if "```" in text or "](" in text or "|" in text]
     reference = (tmp_path / "reference.md").read_text(encoding="utf-8")
     names = {*re.findall(r"^## (\w+)$", reference, re.MULTILINE)}
     assert {*anytrack_async.__all__} - {"__version__"} <= names
@@ -157,6 +160,31 @@ def test_a_page_spells_words_as_the_glossary_does(path: Path) -> None:
     for pattern, right in WRONG.items():
         wrong = re.findall(rf"\b(?:{pattern})", text)
         assert not wrong, f"{wrong[0]}: {right}"
+
+
+@pytest.mark.parametrize("name", ["anytrack", "hubspot", "meta", "signed-webhook"])
+def test_a_page_of_a_destination_has_the_shape_of_the_others(name: str) -> None:
+    text = TEXTS[Path(f"docs/destinations/{name}.md")]
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \|", text, re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+    assert rows == ["Needs", "Sends", "Matches by", "Returns", "Test mode"]
+    assert headings[:4] == [
+        *("Mapping", "Limits and duplicates", "Errors, and what the lane does", "Privacy")
+    ]
+
+
+def test_each_built_in_destination_has_a_page() -> None:
+    pages = {path.stem for path in (DOCS / "destinations").glob("*.md")} - {"index"}
+
+    assert pages == {*registry.BUILT_IN} - {registry.COLLECT}
+
+
+def test_the_security_policy_says_the_same_in_both_places() -> None:
+    policy = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+    page = " ".join(TEXTS[Path("docs/about/security.md")].split())
+
+    assert policy.partition("Report a")[2].partition("first.")[0] in page
 
 
 def test_a_table_of_columns_in_the_documentation_can_be_loaded(tmp_path: Path) -> None:

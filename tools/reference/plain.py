@@ -53,12 +53,13 @@ def _flat(pages: list) -> Iterator[tuple[str, str]]:
 
 def _line(url: str, title: str, path: str) -> str:
     address = url + path.removesuffix("index.md").removesuffix(".md")
+    address = address.rstrip("/") + "/"
     return f"- [{title}]({address}): {_first_sentence(ROOT / 'docs' / path)}"
 
 
 def _first_sentence(page: Path) -> str:
     """Return the first sentence of a page's text, without links."""
-    text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->|```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     paragraphs = [part for part in text.split("\n\n")[1:] if re.match(r"[A-Za-z`*\[]", part)]
     first = " ".join("".join(paragraphs[:1]).split())
     without_links = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", first)
