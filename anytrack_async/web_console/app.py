@@ -46,11 +46,12 @@ _READ_WITHIN = 15.0
 """Seconds that a page may take, with the services that it asks."""
 
 _ACT_WITHIN = 120.0
-"""Seconds that an action may take: a hundred thousand dead letters are replayed in steps."""
+"""Seconds that an action may take, e.g. the checks of all services."""
 
 _PAGES: dict[str, Handler] = {
     "/dead-letters": dead_letters.dead_letters,
     "/edit": letter_actions.edit_form,
+    "/job": letter_actions.job,
     "/conversion": conversion.conversion,
     "/conversions": revenue.conversions,
     "/settings": settings_page.settings,
@@ -59,6 +60,7 @@ _ACTIONS: dict[str, Handler] = {
     "/replay": letter_actions.replay,
     "/discard": letter_actions.discard,
     "/export": letter_actions.export,
+    "/stop": letter_actions.stop,
     "/edit": letter_actions.edit,
     "/reveal": conversion.reveal,
     "/find": conversion.find,
@@ -109,11 +111,12 @@ class Console:
             await self._app(scope, receive, send)
 
     async def aclose(self) -> None:
-        """End the open streams, and close the outbox if a request opened it.
+        """End the open streams and jobs, and close the outbox if a request opened it.
 
         The next request opens both again.
         """
         self.feed.close()
+        await self._context.jobs.aclose()
         await self._context.source.aclose()
         self.feed.open()
 

@@ -76,6 +76,7 @@ async def dead_letters(context: Context, request: Request) -> Response:
         request,
         "dead_letters.html",
         selection=selection,
+        job=context.jobs.running or context.jobs.get(position(request.query_params.get("job", ""))),
         ages=AGES,
         depths=depths,
         groups=[] if after else group(letters[:size]),

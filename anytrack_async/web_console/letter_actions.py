@@ -7,16 +7,25 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from anytrack_async.client.dead_letters import export_rows, not_dead_reason
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.plain import as_json, to_conversion, to_dict
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.dead_letters import Action
+from anytrack_async.web_console.jobs import Job
 from anytrack_async.web_console.masking import PRIVATE, shown_fields
-from anytrack_async.web_console.pages import Context, conversion_address, log_action
+from anytrack_async.web_console.pages import (
+    Context,
+    conversion_address,
+    fragment,
+    log_action,
+    position,
+)
 from anytrack_async.web_console.security import Refused, read_fields, read_form
 from anytrack_async.web_console.selection import LetterSelection
 
@@ -28,6 +37,11 @@ _CUSTOMER = (
     *("email", "phone", "first_name", "last_name", "gender", "birth_date", "city", "state"),
     *("postal_code", "country", "external_id"),
 )
+_DONE: dict[Action, str] = {"replay": "replayed", "discard": "discarded"}
+
+_AT_ONCE = 0.5
+"""Seconds within which a change of all that match may be done before the answer."""
+
 FIELDS = (*_EDITABLE, *(f"customer.{name}" for name in _CUSTOMER))
 """Fields that the form corrects."""
 
@@ -38,11 +52,7 @@ async def replay(context: Context, request: Request) -> Response:
     # A click too many sends what is selected; it should not send a hundred thousand.
     if selection.letters is None and not is_confirmed:
         return await _confirmation(context, request, "replay", selection)
-    count = 0
-    for destination, event_ids in selection.parts:
-        count += await context.source.replay(destination, event_ids, selection.condition)
-    log_action(name, "replayed", count, "dead letters", destination=selection.destination)
-    return _back(selection, "replayed", count)
+    return await _change(context, name, "replay", selection)
 
 
 async def discard(context: Context, request: Request) -> Response:
@@ -50,11 +60,62 @@ async def discard(context: Context, request: Request) -> Response:
     name, selection, is_confirmed = await _selected(context, request)
     if not is_confirmed:
         return await _confirmation(context, request, "discard", selection)
+    return await _change(context, name, "discard", selection)
+
+
+async def _change(
+    context: Context, name: str, action: Action, selection: LetterSelection
+) -> Response:
+    """Replay or discard: single dead letters at once, and all that match as a job."""
+    if selection.letters is None:
+        return await _begin_job(context, name, action, selection)
     count = 0
-    for destination, event_ids in selection.parts:
-        count += await context.source.discard(destination, event_ids, selection.condition)
-    log_action(name, "discarded", count, "dead letters", destination=selection.destination)
-    return _back(selection, "discarded", count)
+    for destination, event_ids in selection.letters.items():
+        count += await context.source.change(action, destination, event_ids)
+    log_action(name, _DONE[action], count, "dead letters")
+    return _back(selection, _DONE[action], count)
+
+
+async def _begin_job(
+    context: Context, name: str, action: Action, selection: LetterSelection
+) -> Response:
+    """Begin to change all that match; a few are done before the answer."""
+    number, more = await selection.count(await context.source.outbox())
+
+    async def work(job: Job) -> None:
+        try:
+            async for count in context.source.change_all(action, selection):
+                job.count += count
+        finally:
+            log_action(
+                name, _DONE[action], job.count, "dead letters", destination=selection.destination
+            )
+
+    job = context.jobs.start(action, selection, name, None if more else number, work)
+    with anyio.move_on_after(_AT_ONCE):
+        await job.ended.wait()
+    if job.is_running or job.problem:
+        return RedirectResponse(selection.address(job=job.id), status_code=303)
+    return _back(selection, _DONE[action], job.count)
+
+
+async def job(context: Context, request: Request) -> Response:
+    """Return the part of the page that shows how far a job is."""
+    shown = context.jobs.get(position(request.query_params.get("id", "")))
+    if shown is None:
+        raise Refused(404, "This process knows no such replay or discard.")
+    return HTMLResponse(fragment("job.html", job=shown, is_admin=await context.is_admin(request)))
+
+
+async def stop(context: Context, request: Request) -> Response:
+    """Stop a job between two steps."""
+    name = await context.check_admin(request)
+    job_id = position((await read_form(request)).get("id", ""))
+    if context.jobs.get(job_id) is None:
+        raise Refused(404, "Nothing was stopped: this process knows no such replay or discard.")
+    context.jobs.stop(job_id)
+    log_action(name, "stopped", 1, "replays or discards of many")
+    return RedirectResponse(f"dead-letters?job={job_id}", status_code=303)
 
 
 async def export(context: Context, request: Request) -> Response:

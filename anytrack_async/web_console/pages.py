@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse
 from anytrack_async._version import __version__
 from anytrack_async.events import logger
 from anytrack_async.web_console import texts
+from anytrack_async.web_console.jobs import Jobs
 from anytrack_async.web_console.security import AdminCheck, Refused, admin_name, check_same_origin
 from anytrack_async.web_console.source import ConsoleSource
 
@@ -85,11 +86,13 @@ class Context:
         source: what the console shows.
         admin: says who may change it; None for nobody.
         title: the console's name.
+        jobs: changes of many dead letters, which go on after the request.
     """
 
     source: ConsoleSource
     admin: AdminCheck | None
     title: str
+    jobs: Jobs = attrs.field(factory=Jobs)
 
     async def page(
         self,

@@ -37,6 +37,9 @@ answer comes in some milliseconds, and five more search a hundred thousand."""
 
 _MOST_COUNTED = 10_000
 
+_ALL = 10**9
+"""Dead letters of one code are counted to the last: codes have an index."""
+
 
 @attrs.frozen(kw_only=True)
 class LetterSelection:
@@ -87,6 +90,11 @@ class LetterSelection:
     def is_everything(self) -> bool:
         """Whether it has no condition at all."""
         return self == LetterSelection()
+
+    @property
+    def has_only_code(self) -> bool:
+        """Whether a code, and perhaps a destination, is the only condition."""
+        return not (self.text or self.older or self.newer)
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -170,8 +178,9 @@ class LetterSelection:
             names = [self.destination] if self.destination else list(depths)
             return sum(depths[name].dead for name in names if name in depths), False
         if isinstance(outbox, SearchesDeadLetters):
+            within = _ALL if self.has_only_code else NEXT_PART
             step = await outbox.count_dead_letters(
-                self.destination or None, to_filter(self.condition), within=NEXT_PART
+                self.destination or None, to_filter(self.condition), within=within
             )
             return step.count, step.after is not None
         total = 0

@@ -7,22 +7,26 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import keys_from_env, make_outbox
-from anytrack_async.client.dead_letters import (
-    DeadLetterSelection,
-    not_dead_reason,
-    to_filter,
-)
+from anytrack_async.client.dead_letters import not_dead_reason, to_filter
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.client.stats import DestinationStats
 from anytrack_async.errors import ConfigurationError, InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.dead_letters import Action, SearchesDeadLetters
 from anytrack_async.outbox.pauses import Pause, read_pauses, save_pause
+
+if TYPE_CHECKING:
+    from anytrack_async.web_console.selection import LetterSelection
+
+_BETWEEN_STEPS = 0.02
+"""Seconds between two steps of a change of many dead letters."""
 
 
 class ConsoleSource:
@@ -117,27 +121,41 @@ class ConsoleSource:
 
     # Changes. Through the client where there is one, because that wakes its lanes.
 
-    async def replay(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None,
-        selection: DeadLetterSelection,
-    ) -> int:
-        """Make the selected dead letters due again; return their number."""
-        if self.client is not None:
-            return await self.client.replay(destination, event_ids, **selection)
+    async def change(self, action: Action, destination: str, event_ids: Sequence[str]) -> int:
+        """Replay or discard single dead letters of a destination; return their number."""
         outbox = await self.outbox()
-        return await outbox.replay(destination, event_ids, where=to_filter(selection))
+        function = outbox.replay if action == "replay" else outbox.discard
+        count = await function(destination, event_ids)
+        await self._wake_lanes()
+        return count
 
-    async def discard(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None,
-        selection: DeadLetterSelection,
-    ) -> int:
-        """Give up the selected dead letters for good; return their number."""
-        outbox = await self.outbox()
-        return await outbox.discard(destination, event_ids, where=to_filter(selection))
+    async def change_all(
+        self, action: Action, selection: LetterSelection
+    ) -> AsyncGenerator[int, None]:
+        """Replay or discard all that match, and yield the number of each step.
+
+        Between two steps, lanes and other programs get their turn.
+        """
+        outbox, where = await self.outbox(), to_filter(selection.condition)
+        one, all_names = selection.destination, await outbox.destinations()
+        for name in [one] if one else all_names:
+            if not isinstance(outbox, SearchesDeadLetters):
+                function = outbox.replay if action == "replay" else outbox.discard
+                yield await function(name, where=where)
+                await self._wake_lanes()
+                continue
+            after: int | None = 0
+            while after is not None:
+                step = await outbox.change_dead_letters(action, name, where, after=after)
+                after = step.after
+                yield step.count
+                await self._wake_lanes()
+                await anyio.sleep(_BETWEEN_STEPS)
+
+    async def _wake_lanes(self) -> None:
+        """Let the lanes of this process look for what became due."""
+        if self.client is not None:
+            await self.client.replay(event_ids=())
 
     async def pause(self, destination: str, by: str, reason: str) -> None:
         """Pause a destination in every process on the outbox.

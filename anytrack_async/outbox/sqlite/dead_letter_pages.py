@@ -131,14 +131,16 @@ def read_by_ids(
 
 
 def matching_after(
-    db: Database, name: str, where: DeadLetterFilter, after: int
+    db: Database, name: str, where: DeadLetterFilter, after: int, within: int | None = None
 ) -> tuple[list[int], int | None]:
     """Return positions of some dead letters of a destination that fulfil *where*.
+
+    It looks at *within* of them, or at `SEARCHED_PER_STEP`.
 
     Returns:
         The positions, and the position up to which all were looked at; None if that was the last.
     """
-    step = search(db, name, where, after, SEARCHED_PER_STEP, db.clock.now())
+    step = search(db, name, where, after, within or SEARCHED_PER_STEP, db.clock.now())
     return [reason.seq for reason in step.reasons], step.end
 
 

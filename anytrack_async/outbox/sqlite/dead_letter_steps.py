@@ -20,6 +20,10 @@ _CHANGES: dict[Action, dead_letters.Change] = {
 }
 
 
+_CHANGED_PER_STEP = 500
+"""Dead letters that one step changes: some milliseconds, in which nobody else can write."""
+
+
 class SQLiteDeadLetterSteps(SQLiteAccess):
     """Searches and changes the dead letters of a file step by step; see `SearchesDeadLetters`."""
 
@@ -72,7 +76,10 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
         """Replay or discard some dead letters after a position."""
         check_destination(destination)
         change, after = _CHANGES[action], check_number("after", after)
-        changed = await self._run(dead_letters.change_next, change, destination, where, after)
+        within = min(_CHANGED_PER_STEP, pages.SEARCHED_PER_STEP)
+        changed = await self._run(
+            dead_letters.change_next, change, destination, where, after, within
+        )
         return DeadLetterStep(count=changed.rows, after=changed.after)
 
 

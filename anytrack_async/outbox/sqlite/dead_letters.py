@@ -46,11 +46,16 @@ class Changed(NamedTuple):
 
 
 def change_next(
-    db: Database, change: Change, name: str, where: DeadLetterFilter, after: int
+    db: Database,
+    change: Change,
+    name: str,
+    where: DeadLetterFilter,
+    after: int,
+    within: int | None = None,
 ) -> Changed:
-    """Change the next dead letters of a destination after a position."""
+    """Change the next dead letters of a destination after a position; see `matching_after`."""
     with db.transaction(synced=False):
-        seqs, last = matching_after(db, name, where, after)
+        seqs, last = matching_after(db, name, where, after, within)
         change(db, name, seqs)
     return Changed(len(seqs), last)
 
