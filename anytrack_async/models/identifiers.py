@@ -14,7 +14,7 @@ from uuid import UUID
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_missing
-from anytrack_async.models.validators import MAX_TEXT, text
+from anytrack_async.models.validators import MAX_TEXT, text, without_surrogates
 
 if TYPE_CHECKING:
     from anytrack_async.models.conversion import Conversion
@@ -62,6 +62,19 @@ def optional_text(field: str, value: Identifier | None) -> str | None:
         InvalidConversionError: it is neither text nor a whole number.
     """
     return None if is_missing(value) else text(field, _number_as_text(field, value))
+
+
+def cut_text(field: str, value: Identifier | None) -> str | None:
+    """Return *value*, such as a product's name, as `optional_text`, but cut to 4,096 characters.
+
+    Names that another program cut may end with half of an emoji, which is left out.
+
+    Raises:
+        InvalidConversionError: it is neither text nor a whole number.
+    """
+    if isinstance(value, str):
+        value = without_surrogates(value)[:MAX_TEXT]
+    return optional_text(field, value)
 
 
 def id_text(field: str, value: object, max_length: int = 255) -> str:

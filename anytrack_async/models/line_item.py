@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from anytrack_async.models.identifiers import Identifier, optional_text, table_id
+from anytrack_async.models.identifiers import Identifier, cut_text, table_id
 from anytrack_async.models.missing import is_missing_number
 from anytrack_async.models.validators import Amount, amount, whole_number
 
@@ -29,22 +29,23 @@ def _item_id(value: Identifier) -> str:
 
 
 def _title(value: Identifier | None) -> str | None:
-    return None if value is None else optional_text("title", value)
+    return None if value is None else cut_text("title", value)
 
 
 def _category(value: Identifier | None) -> str | None:
-    return None if value is None else optional_text("category", value)
+    return None if value is None else cut_text("category", value)
 
 
 def _brand(value: Identifier | None) -> str | None:
-    return None if value is None else optional_text("brand", value)
+    return None if value is None else cut_text("brand", value)
 
 
 @attrs.frozen(kw_only=True)
 class LineItem:
     """One line of an order.
 
-    Blank text and NaN in an optional field count as not given.
+    Blank text and NaN in an optional field count as not given. Names of more than 4,096 characters
+    are cut, and lose halves of surrogate pairs.
 
     Attributes:
         id: the product's id or SKU; an integer or a UUID becomes text.

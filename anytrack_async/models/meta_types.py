@@ -17,7 +17,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.identifiers import Identifier, id_from_number, id_text
+from anytrack_async.models.identifiers import Identifier, cut_text, id_from_number, id_text
 from anytrack_async.models.mappings import json_map
 from anytrack_async.models.missing import is_missing, is_missing_number
 from anytrack_async.models.validators import Amount, number, text, unicode_text, utc, whole_number
@@ -156,8 +156,8 @@ def _extra(reserved: frozenset[str], path: str, value: Any) -> Mapping[str, Any]
 
 # Types of parameters
 
-Text: TypeAlias = Annotated[str, text]
-"""At most 4,096 characters, not blank."""
+Text: TypeAlias = Annotated[Identifier, cut_text]
+"""Text or a whole number; cut to 4,096 characters."""
 
 Id: TypeAlias = Annotated[Identifier, _id]
 """Text, an integer or a UUID; kept as text."""

@@ -175,6 +175,12 @@ def currency_code(value: str | None) -> str:
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")
 
 
+_NO_TIME = (
+    "must be a datetime, got {}: use datetime.fromisoformat(…) for ISO 8601 text, or "
+    "datetime.fromtimestamp(…, timezone.utc) for unix seconds"
+)
+
+
 def utc(field: str, value: datetime) -> datetime:
     """Return *value* in UTC.
 
@@ -182,7 +188,7 @@ def utc(field: str, value: datetime) -> datetime:
         InvalidConversionError: it has no time zone, or is not a time.
     """
     if not isinstance(value, datetime):
-        raise InvalidConversionError(field, f"must be a datetime, got {type(value).__name__}")
+        raise InvalidConversionError(field, _NO_TIME.format(type(value).__name__))
     if type(value) is not datetime:
         value = _plain_datetime(field, value)
     if value.tzinfo is UTC:

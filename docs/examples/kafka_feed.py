@@ -54,10 +54,15 @@ class KafkaBatch:
 
     async def renew(self) -> None:
         """Poll nothing: Kafka takes the partitions from a process that does not poll."""
-        partitions = self.consumer.assignment()
-        self.consumer.pause(*partitions)
-        await self.consumer.getmany(timeout_ms=0)
-        self.consumer.resume(*partitions)
+        if not (partitions := self.consumer.assignment()):
+            return
+        try:
+            self.consumer.pause(*partitions)
+            # Of these only: records of a partition that comes meanwhile would be passed over.
+            await self.consumer.getmany(*partitions, timeout_ms=0)
+            self.consumer.resume(*(partitions & self.consumer.assignment()))
+        except KafkaError as exc:
+            raise FeedError(f"Kafka: {type(exc).__name__}") from None
 
 
 class KafkaFeed:

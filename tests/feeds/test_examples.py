@@ -66,7 +66,7 @@ class Broker:
     def assignment(self):
         return set(self.logs)
 
-    async def getmany(self, timeout_ms, max_records=None):
+    async def getmany(self, *partitions, timeout_ms, max_records=None):
         await anyio.lowlevel.checkpoint()
         records = {}
         for partition, log in self.logs.items():
