@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b32encode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, unquote
 
@@ -36,6 +36,29 @@ def entities(text: str) -> str:
     """Each character as a decimal HTML entity."""
     return "".join(f"&#{ord(char)};" for char in text)
 
+
+def base64(text: str) -> str:
+    """The text as base64."""
+    return b64encode(text.encode()).decode()
+
+
+def fives(text: str) -> list[str]:
+    """The text in parts of five characters."""
+    return [text[start : start + 5] for start in range(0, len(text), 5)]
+
+
+BETWEEN = {
+    "spaces": " ",
+    "tabs": "\t",
+    "no-break spaces": "\xa0",
+    "line separators": "\u2028",
+    "quoted lines": "\n> ",
+    "continued lines": "\\\n",
+    "escaped line breaks": "\\r\\n",
+    "line breaks of a URL": "%0D%0A",
+    "line breaks of HTML": "<br />",
+    "plus signs": "' + '",
+}
 
 QUOTINGS: dict[str, Callable[[str], str]] = {
     "literal": lambda secret: secret,
@@ -97,6 +120,32 @@ QUOTINGS: dict[str, Callable[[str], str]] = {
     "isolates and joiners": lambda secret: "\u2066\u034f".join(secret),
     "zero width": lambda secret: f"{secret[:5]}\u200b{secret[5:]}",
 }
+
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    **{
+        f"in fives between {name}": lambda secret, between=between: between.join(fives(secret))
+        for name, between in BETWEEN.items()
+    },
+    "letter by letter": " ".join,
+    "in bold letters": lambda secret: "".join(f"<b>{char}</b>" for char in secret),
+    "with control characters": "\x1f".join,
+    "struck out": "\u0336".join,
+    "full width": lambda secret: "".join(chr(ord(char) + 0xFEE0) for char in secret),
+    "a list of texts": lambda secret: json.dumps(fives(secret)),
+    "bytes": lambda secret: secret.encode().hex(" "),
+    "bytes with colons": lambda secret: secret.upper().encode().hex(":").upper(),
+    "bytes in C": lambda secret: ", ".join(f"0x{byte:02X}" for byte in secret.encode()),
+    "numbers of bytes": lambda secret: str([*secret.encode()]),
+    "base64 of base64": lambda secret: base64(base64(secret)),
+    "base64 of upper case": lambda secret: base64(secret.upper()),
+    "base64 of a URL": lambda secret: base64(percent(secret)),
+    "base64 in hexadecimal": lambda secret: base64(secret).encode().hex(),
+    "hexadecimal of lower case": lambda secret: secret.lower().encode().hex(),
+    "JSON in base64, percent-encoded": lambda secret: quote(base64(json.dumps([secret])), safe=""),
+    "base32": lambda secret: b32encode(secret.encode()).decode(),
+}
+"""Ways that a service hardly uses, which are found in failures only."""
 
 
 def leaks(output: str, secret: str) -> list[str]:

@@ -104,7 +104,9 @@ def _csv_rows(reject: Reject, info: SourceInfo) -> bytes:
         own = sum(name not in REJECT_COLUMNS for name in reject.columns)
         cells += [""] * (own - len(cells))
         reason = (reject.column, reject.reason) if not number else ("", "")
-        rows += _encoded([*cells, str(reject.line), *reason], info)
+        # Cells that the header has no column for: without them, the row would pass, shifted.
+        surplus = [with_escape(str(cell)) for cell in row[len(reject.columns) :]]
+        rows += _encoded([*cells, str(reject.line), *reason, *surplus], info)
     return rows
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 import attrs
 
-from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status, code_text, reason_text
 from anytrack_async.outbox.base import Entry, FailedEntry
 from anytrack_async.settings.delivery import DeliverySettings, credible_wait
 
@@ -62,7 +62,7 @@ def failed_entry(
             return _unsent_entry(entry, settings, lost_leases)
         return _entry_without_outcome(entry, failure, settings, now)
     attempts = entry.attempts + 1
-    due, error = None, outcome.error or "no reason given"
+    due, error = None, reason_text(outcome.error or "no reason given")
     if outcome.status is Status.RETRY:
         if is_exhausted(entry, attempts, settings, now):
             error = _exhausted_error(entry, attempts, error, now)
@@ -72,7 +72,7 @@ def failed_entry(
         seq=entry.seq,
         attempts=attempts,
         error=error,
-        code=outcome.code,
+        code=code_text(outcome.code),
         due=due,
         http_status=usable_status(outcome.http_status),
     )

@@ -19,7 +19,7 @@ from anytrack_async.delivery.retry_rules import (
     usable_status,
 )
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried, Skipped
-from anytrack_async.models.outcome import SKIPPED_CODE, Outcome, Status
+from anytrack_async.models.outcome import SKIPPED_CODE, Outcome, Status, reason_text
 from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.history import ReleaseReason
 from anytrack_async.settings.delivery import DeliverySettings
@@ -245,7 +245,7 @@ def _skipped(outcomes: Sequence[Outcome | None]) -> Mapping[str, list[int]]:
     indexes: dict[str, list[int]] = {}
     for index, outcome in enumerate(outcomes):
         if outcome is not None and outcome.status is Status.SKIPPED:
-            indexes.setdefault(outcome.error or "", []).append(index)
+            indexes.setdefault(reason_text(outcome.error or ""), []).append(index)
     return indexes
 
 

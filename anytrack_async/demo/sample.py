@@ -269,7 +269,9 @@ def _invalid_lines(random: Random) -> Iterator[str]:
     yield _sale(random, "event id between blanks", event_id=" evt ")
     yield _sale(random, "line break in an order id", order_id="T-17\n18")
     yield _sale(random, "an item with quantity 0", items=[{"id": "SKU-1001", "quantity": 0}])
-    yield _sale(random, "a number for an e-mail address", customer={"email": 49.9})
+    yield _sale(
+        random, "a customer's field of another system", customer={"mail": "jane@example.com"}
+    )
     yield _sale(random, "a field of another system", amount="49.90", revenue=None)
     # The last two are not JSON: a line that is cut off, and a line of CSV.
     yield _sale(random, "the file broke off here")[:-9]

@@ -16,7 +16,7 @@ from anytrack_async.descriptions import shown
 from anytrack_async.errors import ConfigurationError, InvalidDestinationError
 from anytrack_async.events import Observer, OperatorCause
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome
+from anytrack_async.models.outcome import Outcome, code_text, reason_text
 from anytrack_async.settings.fields import positive
 from anytrack_async.transport.message import Transport
 
@@ -270,9 +270,9 @@ class SinkSignal(Exception):  # noqa: N818 - a signal to the lane, which callers
         outcomes: Sequence[Outcome | None] = (),
         http_status: int | None = None,
     ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
+        super().__init__(reason_text(reason))
+        self.reason = reason_text(reason)
+        self.code = code_text(code)
         self.outcomes = outcomes
         self.http_status = http_status
 

@@ -8,6 +8,7 @@ from typing import Self
 
 import attrs
 
+from anytrack_async.descriptions import shown
 from anytrack_async.models.contradiction import Contradiction
 
 
@@ -47,6 +48,29 @@ def given_up(code: str | None) -> Status:
     with this code, and discards it at once.
     """
     return Status.SKIPPED if code == SKIPPED_CODE else Status.DISCARDED
+
+
+_MAX_REASON = 2_000  # characters
+_MAX_CODE = 100
+_UNSTORABLE = {0: "\N{REPLACEMENT CHARACTER}"}  # NUL, which PostgreSQL cannot store
+
+
+def reason_text(reason: object, longest: int = _MAX_REASON) -> str:
+    """Return the reason that a sink gave, as text that every outbox and every log can take.
+
+    It is cut to *longest* characters, and halves of surrogate pairs are replaced. A sink may pass
+    a whole response on, or something that is not text.
+    """
+    if not isinstance(reason, str):
+        reason = shown(reason)
+    if len(reason) > longest:
+        reason = reason[: longest - 1] + "…"
+    return reason.encode(errors="replace").decode().translate(_UNSTORABLE)
+
+
+def code_text(code: object) -> str | None:
+    """Return the error code that a sink gave in the same way; None if there is none."""
+    return None if code is None else reason_text(code, _MAX_CODE)
 
 
 @attrs.frozen(kw_only=True)

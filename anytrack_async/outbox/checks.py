@@ -109,6 +109,35 @@ def check_number(argument: str, value: object) -> int:
     return value
 
 
+def check_period(since: object, until: object) -> tuple[float, float | None]:
+    """Return the beginning and the end of a period, unix seconds; None as the end is now.
+
+    Raises:
+        InvalidArgumentError: one is not a number of this size.
+    """
+    return _moment("since", since), None if until is None else _moment("until", until)
+
+
+def _moment(argument: str, value: object) -> float:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+            return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        pass
+    raise InvalidArgumentError(argument, "must be a time in unix seconds")
+
+
+def check_text(argument: str, value: object) -> str | None:
+    """Return *value*, a text to look for, or None.
+
+    Raises:
+        InvalidArgumentError: it is not text, or has half of a surrogate pair.
+    """
+    if value is None or (isinstance(value, str) and encodable(value)):
+        return value
+    raise InvalidArgumentError(argument, "must be a text without unpaired surrogates")
+
+
 def check_seconds(argument: str, value: object) -> float:
     """Return *value*, a number of seconds; infinity is one.
 

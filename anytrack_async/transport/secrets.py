@@ -11,6 +11,9 @@ and so on. ``key=%73k_live_4FQ9zX is wrong`` without escapes is ``key=sk_live_4f
 where seven of them follow each other, so it becomes ``key=*** is wrong``. Fewer characters, from
 four, count at an ellipsis: ``...zX2b``.
 
+Text of an error is searched in two more ways, see `secret_disguises`: with something between the
+characters of a secret, such as spaces or line breaks, and encoded more than once.
+
 Speed: 0.1 µs for each character of an answer that is searched. A success is searched only if it has
 an escape, a character that is not ASCII, or a sample of a secret: the
 beginning, the end, one of two parts in between, or the middle of its base64 or hexadecimal form. To
@@ -30,6 +33,7 @@ from typing import Any, Final
 import httpx
 
 from anytrack_async.transport.message import Response, parse_json
+from anytrack_async.transport.secret_disguises import Spread, encoded_spans
 
 MASK: Final = "***"
 
@@ -61,7 +65,9 @@ _QUOTED_PRINTABLE = re.compile("=[0-9a-f]{2}", re.IGNORECASE)
 _QUOTED_PRINTABLE_BYTES = re.compile(b"=[0-9A-Fa-f]{2}")
 _ESCAPE_IN_MAIL = re.compile(f"{_ESCAPES} | =([0-9a-f]{{2}})", re.VERBOSE | re.IGNORECASE)
 # As `str.lower`, but it never changes the length; `&hyphen;` is no ASCII hyphen.
+_FULL_WIDTH = {0xFEE0 + code: code for code in range(0x21, 0x7F)}  # ｓｋ＿ｌｉｖｅ
 _LOWER = str.maketrans(ascii_uppercase + "\u2010", ascii_lowercase + "-")
+_LOWER |= {wide: ord(chr(code).lower()) for wide, code in _FULL_WIDTH.items()}
 _ELLIPSIS = r"(?:\.\.|…|[*•])"
 
 
@@ -187,6 +193,7 @@ class _Finder:
 
     def __init__(self, values: Iterable[str]) -> None:
         self._windows: dict[int, set[str]] = {}
+        self._spread = Spread(values)
         heads: set[str] = set()
         tails: set[str] = set()
         characters: set[str] = set()
@@ -207,10 +214,18 @@ class _Finder:
 
     def find(self, text: str) -> list[tuple[int, int]]:
         """Return start and end of each quote in *text*, in order, apart from each other."""
+        spans = self._plain_spans(text)
+        resolved, starts = _resolve_all(text, _ESCAPE)
+        disguised = self._spread.find(resolved.translate(_LOWER))
+        disguised += encoded_spans(resolved, lambda part: bool(self._plain_spans(part)))
+        spans += [(starts[start], starts[end]) for start, end in disguised]
+        return _merged(spans)
+
+    def _plain_spans(self, text: str) -> list[tuple[int, int]]:
         spans = self._spans(text, _ESCAPE)
         if _QUOTED_PRINTABLE.search(text):
             spans += self._spans(text, _ESCAPE_IN_MAIL)
-        return _merged(spans)
+        return spans
 
     def _spans(self, text: str, escape: re.Pattern[str]) -> list[tuple[int, int]]:
         plain, starts = _without_escapes(text, escape)
@@ -258,12 +273,17 @@ def _without_escapes(text: str, escape: re.Pattern[str] = _ESCAPE) -> tuple[str,
     ``a%5Fb`` becomes ``a_b`` and 0, 1, 4, 5; the last number is the end of the text. Escapes within
     escapes (``%255F``) are resolved to a depth of five.
     """
+    text, starts = _resolve_all(text, escape)
+    return text.translate(_LOWER), starts
+
+
+def _resolve_all(text: str, escape: re.Pattern[str]) -> tuple[str, Sequence[int]]:
     starts: Sequence[int] = range(len(text) + 1)
     for _ in range(_MAX_NESTING):
         if not escape.search(text):
             break
         text, starts = _resolve_escapes(text, starts, escape)
-    return text.translate(_LOWER), starts
+    return text, starts
 
 
 def _resolve_escapes(

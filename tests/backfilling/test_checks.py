@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from anytrack_async import BackfillSettings, FileMapping
+from anytrack_async import (
+    AnyTrackClient,
+    BackfillSettings,
+    FileMapping,
+    MemoryOutbox,
+    backfill,
+)
+from anytrack_async.testing.recording import RecordingSink
 from tests.backfilling.tables import read, shopify_row, write_csv
 
 pytestmark = pytest.mark.asyncio
@@ -132,3 +139,19 @@ async def test_an_email_address_in_stripes_metadata_is_the_customers_only(tmp_pa
     assert sale.custom_data == {"plan": "pro"}
     assert sale.customer is not None
     assert sale.customer.email == ("jane@example.com",)
+
+
+async def test_a_row_with_too_many_cells_does_not_pass_when_it_is_fed_back_uncorrected(tmp_path):
+    path = write(tmp_path / "a.csv", "id,at,total,currency", "1,2026-05-01T10:00Z,5,EUR,USD,x")
+    rejects = tmp_path / "rejects.csv"
+    settings = BackfillSettings(rejects=rejects)
+
+    async with AnyTrackClient(
+        anytrack=False, sinks=[RecordingSink()], outbox=MemoryOutbox()
+    ) as client:
+        await backfill(client, path, mapping=SHOP, settings=settings)
+    again = await read(rejects, mapping=SHOP)
+
+    assert rejects.read_text(encoding="utf-8").splitlines()[1].endswith(",USD,x")
+    assert not again.conversions
+    assert "cells, but the header has" in again.rejects[0].reason

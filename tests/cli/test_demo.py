@@ -44,7 +44,7 @@ def test_each_rejected_line_is_shown_with_its_reason(run, folders):
     assert result.code == 0
     for words in (
         "line 260",
-        "order_id must be printable: no line breaks, tabs or control",
+        "order_id must be printable: no line breaks, tabs, control",
         "line 11 sale:T-612319, line 35 sale:T-083277",
         "too old: Meta takes this event for 7 days",
         "line 149 sale:T-245563",

@@ -13,11 +13,14 @@ from anytrack_async.delivery.retry_rules import (
     settled_outcome,
 )
 from anytrack_async.delivery.settlement import delivered_ids
+from anytrack_async.destinations.sink import Throttled
+from anytrack_async.events import Skipped
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.base import Entry
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
-from tests.delivery.doubles import sale
+from tests.delivery.doubles import FakeSink, World, sale
 
 NOW = 1_000_000.0
 SETTINGS = DeliverySettings(retry=Retry(attempts=3, base=1.0, cap=60.0, hint_cap=600.0))
@@ -165,3 +168,43 @@ def test_only_what_was_delivered_has_an_id_for_the_outbox():
     outcomes = [Outcome.delivered("c-1"), retry, None, Outcome.delivered()]
     assert delivered_ids(outcomes, {1, 2}) == ["c-1", None, None, None]
     assert delivered_ids(outcomes[1:], {0, 1}) == ()
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("half \ud800 a pair", "half ? a pair"),
+        ("with\0nul", "with\N{REPLACEMENT CHARACTER}nul"),
+        (10**5_000, "a value of type int"),
+        (b"\xff", r"b'\xff'"),
+        ("x" * 3_000_000, "x" * 1_999 + "…"),
+    ],
+    ids=["surrogate", "nul", "huge", "bytes", "long"],
+)
+def test_any_reason_of_a_sink_is_text_of_a_limited_length(reason, told):
+    code = told[:99] + "…" if len(told) > 100 else told
+
+    dead = rule(Outcome.rejected(reason, code=reason))
+    signal = Throttled(reason, after=1, code=reason)
+
+    assert (dead.error, dead.code) == (told, code)
+    assert (signal.reason, signal.code, str(signal)) == (told, code, told)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "reason",
+    ["half \ud800", "a\0b", 10**5_000, "x" * 3_000_000],
+    ids=["surrogate", "nul", "huge", "long"],
+)
+async def test_a_lane_settles_whatever_reason_a_sink_gives(reason, tmp_path):
+    def refuse(_):
+        return [Outcome.rejected(reason, code=reason)]
+
+    skipping = FakeSink("beta", lambda _: [Outcome.skipped(reason)])
+    outbox = SQLiteOutbox(tmp_path / "outbox.db")
+    async with World(FakeSink("alpha", refuse), skipping, outbox=outbox).open() as world:
+        (delivery,) = await world.submit(sale("a"))
+        report = await delivery
+        assert report.outcomes["alpha"].status is Status.DEAD
+        await world.until(lambda: world.events_of(Skipped))

@@ -21,7 +21,7 @@ from anytrack_async.models.contradiction import summary
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DIGEST = "e7abc55c1b5ba99fe3881a3e7ecf5dfc950afc293a85bd250309cfa8b5acbc74"
+DIGEST = "373f982a0afb04310acef804834d35ccee284001cb3c9c64a746e6c8a0490a8d"
 
 
 def read_line(text: str, **options) -> Conversion | InvalidLine:
@@ -88,7 +88,7 @@ def test_a_line_that_is_not_json_names_the_column():
 def test_an_invalid_line_never_quotes_customer_data():
     secret = "someone.private@example.com"
 
-    for text in (to_line(customer={"email": [1.5], "phone": secret}), to_line(customer=[secret])):
+    for text in (to_line(customer={"mail": secret}), to_line(customer=[secret])):
         assert secret not in read_line(text).reason
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.transport.message import Response
 from anytrack_async.transport.secrets import MASK, Secrets
-from tests.quotings import QUOTINGS, leaks
+from tests.quotings import DISGUISES, QUOTINGS, leaks
 
 STRIPE = "sk_live_4fQ9zX2b"
 HUBSPOT = "pat-na1-6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -34,9 +34,9 @@ def response(content: bytes, status: int = 400, **headers: str) -> Response:
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("quoting", QUOTINGS)
+@pytest.mark.parametrize("quoting", QUOTINGS | DISGUISES)
 def test_a_secret_is_hidden_however_it_is_quoted(secret: str, quoting: str):
-    quoted = QUOTINGS[quoting](secret)
+    quoted = (QUOTINGS | DISGUISES)[quoting](secret)
 
     masked = hiding(*SECRETS).mask(f"The key {quoted} is not valid")
 

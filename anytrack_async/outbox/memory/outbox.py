@@ -20,6 +20,7 @@ from anytrack_async.outbox.checks import (
     check_destination,
     check_event_ids,
     check_number,
+    check_period,
     check_seconds,
     large_conversions,
     last_failures,
@@ -298,6 +299,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing, MemoryPast):
         """Return positions and event ids of conversions accepted in a period: `ListsAccepted`."""
         self._check_open()
         after, limit = check_number("after", after), check_number("limit", limit)
+        since, until = check_period(since, until)
         return self._log.accepted_between(since, until, after, limit)
 
     async def forgotten(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from anytrack_async.models.outcome import Report, Status
 from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_event_ids, check_number
+from anytrack_async.outbox.checks import check_event_ids, check_number, check_period, check_text
 from anytrack_async.outbox.history import (
     AcceptedCount,
     OutcomeCount,
@@ -42,6 +42,8 @@ class MemoryPast:
         self, *, since: float, until: float | None = None, destination: str | None = None
     ) -> Sequence[OutcomeCount]:
         """Return the outcomes of a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
+        destination = check_text("destination", destination)
         self._check_open()
         outcomes = self._history.counts.outcomes
         return counting.outcome_counts(outcomes, since, until, destination)
@@ -50,6 +52,7 @@ class MemoryPast:
         self, *, since: float, until: float | None = None
     ) -> Sequence[AcceptedCount]:
         """Return the conversions accepted in a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
         self._check_open()
         self._history.count_accepted()
         return counting.accepted_counts(self._history.counts.accepted.items(), since, until)
@@ -80,6 +83,8 @@ class MemoryPast:
         limit: int = 20,
     ) -> Sequence[RememberedConversion]:
         """Return the conversions that have one of the given ids; see `KeepsHistory`."""
+        event_id = check_text("event_id", event_id)
+        order_id, click_id = check_text("order_id", order_id), check_text("click_id", click_id)
         self._check_open()
         return self._history.find(event_id, order_id, click_id, check_number("limit", limit))
 

@@ -11,7 +11,7 @@ from anytrack_async.codec.storage import UNDECIPHERABLE, decode, encode, memory_
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
-from anytrack_async.outbox.checks import USUAL_BYTES, check_event_ids, check_number
+from anytrack_async.outbox.checks import USUAL_BYTES, check_event_ids, check_number, check_period
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.store import PostgresStore
 from anytrack_async.outbox.sqlite.verify import Account, Verification
@@ -124,6 +124,7 @@ class PostgresErasing(PostgresStore):
     ) -> Sequence[tuple[int, str]]:
         """Return positions and event ids of conversions accepted in a period: `ListsAccepted`."""
         after, limit = check_number("after", after), check_number("limit", limit)
+        since, until = check_period(since, until)
         now = await self._db.value(queries.NOW, self._fixed_now())
         shift = now - self._caller_now()
         last = None if until is None else until + shift

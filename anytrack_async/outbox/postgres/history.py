@@ -18,7 +18,13 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_checkpoint, check_event_ids, check_number
+from anytrack_async.outbox.checks import (
+    check_checkpoint,
+    check_event_ids,
+    check_number,
+    check_period,
+    check_text,
+)
 from anytrack_async.outbox.counting import Counts, Kind, Result
 from anytrack_async.outbox.history import (
     LEASE_LOST_CODE,
@@ -56,6 +62,8 @@ class PostgresHistory(PostgresReports):
         self, *, since: float, until: float | None = None, destination: str | None = None
     ) -> Sequence[OutcomeCount]:
         """Return the outcomes of a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
+        destination = check_text("destination", destination)
         await self._counts.flush()
         rows = await self._db.fetch(queries.OUTCOMES, since, until, destination)
         counts = {
@@ -68,6 +76,7 @@ class PostgresHistory(PostgresReports):
         self, *, since: float, until: float | None = None
     ) -> Sequence[AcceptedCount]:
         """Return the conversions accepted in a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
         await self._counts.flush()
         await self._db.fetch(queries.MERGE)
         rows = await self._db.fetch(queries.ACCEPTED_COUNTS, since, until)
@@ -146,6 +155,8 @@ class PostgresHistory(PostgresReports):
         limit: int = 20,
     ) -> Sequence[RememberedConversion]:
         """Return the conversions that have one of the given ids; see `KeepsHistory`."""
+        event_id = check_text("event_id", event_id)
+        order_id, click_id = check_text("order_id", order_id), check_text("click_id", click_id)
         limit = check_number("limit", limit)
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:

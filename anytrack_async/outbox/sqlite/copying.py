@@ -9,6 +9,7 @@ import attrs
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.checks import check_number
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
@@ -45,6 +46,7 @@ class SQLiteCopying(SQLiteAccess):
         Raises:
             MissingKeyError: one is encrypted with a key that the outbox does not have.
         """
+        after, limit = check_number("after", after), check_number("limit", limit)
         return await self._run(_stored, after, limit)
 
 

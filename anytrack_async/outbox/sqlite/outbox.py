@@ -21,6 +21,7 @@ from anytrack_async.outbox.checks import (
     check_event_ids,
     check_key_ring,
     check_number,
+    check_period,
     check_seconds,
     last_failures,
     not_open_error,
@@ -156,6 +157,8 @@ class SQLiteOutbox(
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
+        check_destination(destination)
+        limit = min(limit, 2**31 - 1)
         claim = await self._claim(destination, limit, lease)
         while claim.lease_id and not claim.entries:
             await self.settle(claim)  # none of its records can be read: try the next ones
@@ -252,6 +255,7 @@ class SQLiteOutbox(
     ) -> Sequence[tuple[int, str]]:
         """Return positions and event ids of conversions accepted in a period: `ListsAccepted`."""
         after, limit = check_number("after", after), check_number("limit", limit)
+        since, until = check_period(since, until)
         return await self._run(reports.accepted, since, until, after, limit)
 
     async def forgotten(self) -> int:

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import digest_of, record_of
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.checks import check_append_bytes
+from anytrack_async.outbox.checks import check_append_bytes, check_destination
 from anytrack_async.outbox.sqlite.queries import log as queries
 
 ENCODED_AT_ONCE = 50
@@ -128,4 +128,4 @@ def recipients_column(destinations: Sequence[str] | None) -> str | None:
 
 @lru_cache(maxsize=64)
 def _joined(names: tuple[str, ...]) -> str:
-    return "\n" + "".join(f"{name}\n" for name in names)
+    return "\n" + "".join(f"{check_destination(name)}\n" for name in names)

@@ -12,6 +12,7 @@ from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Depth, Outbox
 from anytrack_async.outbox.capabilities import CountsDelivered, MeasuresAge
+from anytrack_async.outbox.history import KeepsHistory
 from anytrack_async.testing.outbox_rules.base import (
     HOUR,
     LEASE,
@@ -254,6 +255,26 @@ class ReportRules(Rules):
         )
         for call in calls:
             with pytest.raises(OutboxError, match="has no destination"):
+                await call
+
+    @pytest.mark.parametrize("value", ["\ud800", HUGE, b"x", True])
+    async def test_the_history_refuses_what_is_no_time_or_text(
+        self, outbox: Outbox, value: Any
+    ) -> None:
+        if not isinstance(outbox, KeepsHistory):
+            pytest.skip("optional: the outbox keeps no history")
+        calls = (
+            outbox.outcome_counts(since=value),
+            outbox.outcome_counts(since=0.0, until=value),
+            outbox.outcome_counts(since=0.0, destination=value),
+            outbox.accepted_counts(since=value),
+            outbox.accepted_counts(since=0.0, until=value),
+            outbox.find(event_id=value),
+            outbox.find(order_id=value),
+            outbox.find(click_id=value),
+        )
+        for call in calls:
+            with pytest.raises(InvalidArgumentError, match="must be a"):
                 await call
 
     @pytest.mark.parametrize("number", [2**63, HUGE, -1, 1.5, "1", None])

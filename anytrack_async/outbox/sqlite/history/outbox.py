@@ -13,7 +13,7 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_event_ids, check_number
+from anytrack_async.outbox.checks import check_event_ids, check_number, check_period, check_text
 from anytrack_async.outbox.history import (
     MAX_SCANNED,
     AcceptedCount,
@@ -42,6 +42,8 @@ class SQLiteHistory(SQLiteAccess):
         self, *, since: float, until: float | None = None, destination: str | None = None
     ) -> Sequence[OutcomeCount]:
         """Return the outcomes of a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
+        destination = check_text("destination", destination)
         await self._run(_flush)
         read = partial(counts.read_outcomes, since=since, until=until, destination=destination)
         return counting.outcome_counts(
@@ -52,6 +54,7 @@ class SQLiteHistory(SQLiteAccess):
         self, *, since: float, until: float | None = None
     ) -> Sequence[AcceptedCount]:
         """Return the conversions accepted in a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
         await self._run(_flush)
         rows = await self._run(lambda db: counts.read_accepted(db.sql, since, until))
         return counting.accepted_counts(rows, since, until)
@@ -93,6 +96,8 @@ class SQLiteHistory(SQLiteAccess):
         limit: int = 20,
     ) -> Sequence[RememberedConversion]:
         """Return the conversions that have one of the given ids; see `KeepsHistory`."""
+        event_id = check_text("event_id", event_id)
+        order_id, click_id = check_text("order_id", order_id), check_text("click_id", click_id)
         limit = check_number("limit", limit)
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:
