@@ -35,7 +35,7 @@ async def sell(session: AsyncSession, client: AnyTrackClient, number: int, total
     async with session.begin():
         session.add(Order(number=number, total=total))
         await session.flush()  # a number that exists fails here
-        # Last: whoever submits the same event id meanwhile waits for this transaction.
+        # Last: another transaction with the same event id waits for the end of this one.
         sale = Conversion.sale(order_id=number, revenue=total, ip_address="203.0.113.5")
         return await client.submit(sale, within=session)
 

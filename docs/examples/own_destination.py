@@ -1,4 +1,4 @@
-"""A destination of your own: a chat room that is told about each sale.
+"""A destination of your own: a message about each sale in a chat room.
 
 $ CHAT_URL=https://chat.example/rooms/1 CHAT_TOKEN=… python own_destination.py
 """

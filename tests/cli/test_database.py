@@ -77,6 +77,30 @@ def test_a_backlog_in_a_database_is_shown_and_delivered(
     assert sandbox.ledger()["meta"]["unique"] == 7
 
 
+def test_the_option_takes_the_address_of_a_database(run, database, postgres_schema, monkeypatch):
+    anyio.run(_append, database, postgres_schema, [Conversion.lead(click_id="c", order_id="1")])
+    monkeypatch.delenv("ANYTRACK_OUTBOX")
+    option = ("--outbox", database)
+    results = [
+        run(*command.split(), *option)
+        for command in (
+            "stats",
+            "outbox dead",
+            "outbox show lead:1",
+            "outbox prune",
+            "outbox remove-destination meta --yes",
+        )
+    ]
+    after = json.loads(run("stats", "--json", *option).out)
+
+    for result in results:
+        assert result.code == 0, result.out + result.err
+        assert "hunter2" not in result.out + result.err
+    assert "removed 1 waiting conversions and 0 dead letters of meta" in results[-1].out
+    assert "meta" not in after["destinations"]
+    assert after["destinations"]["hubspot"]["waiting"] == 1
+
+
 def test_metrics_are_read_from_a_database(database, postgres_schema):
     async def read() -> str:
         app = metrics_app(database)

@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 
+import anyio
 import nats
 import pytest
 import pytest_asyncio
@@ -106,3 +107,13 @@ def test_an_unknown_destination_is_named(run, sandbox, outbox_path, nats_url):
 
     assert result.code == 2
     assert "nowhere" in result.err
+
+
+def test_the_password_of_a_database_is_not_shown_when_it_stops(run, sandbox, monkeypatch):
+    passed = []
+    monkeypatch.setattr(anyio, "run", lambda function, *arguments: passed.extend(arguments))
+
+    run("pump", "nats://127.0.0.1:1", "--stream", "S", "--outbox", "postgresql://a:hunter2@db/shop")
+
+    assert "postgresql://db/shop" in passed
+    assert "hunter2" not in str([value for value in passed if isinstance(value, str)])
