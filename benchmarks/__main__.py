@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparisons in *arguments*; return 1 if a comparison could not be measured."""
     options = _parser().parse_args(arguments)
     if options.one:
-        row = _run_here(options.one, options.quick)._replace(day=f"{datetime.now(UTC):%Y-%m-%d}")
+        row = _run_here(options.one, options.quick, options.long)._replace(
+            day=f"{datetime.now(UTC):%Y-%m-%d}"
+        )
         print("\n" + row.to_json(), flush=True)
         return 0
     if options.rows:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     rows = []
     for name in options.names or ALL:
-        rows.append(row := _run_in_process(name, options.quick))
+        rows.append(row := _run_in_process(name, options.quick, options.long))
         print(
             f"{row.number:>2}. {row.measure}: {row.result}",
             *row.details,
@@ -51,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
         "names", nargs="*", metavar="name", help=f"of {', '.join(ALL)}; all if none"
     )
     parser.add_argument("--quick", action="store_true", help="toy sizes; writes no results")
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help="the full length of those that are shortened: postgres_held takes ten minutes",
+    )
     parser.add_argument("--one", choices=ALL, help="measure one and print its row as JSON")
     parser.add_argument(
         "--rows",
@@ -63,20 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_here(name: str, quick: bool) -> Row:
+def _run_here(name: str, quick: bool, long: bool = False) -> Row:
     script = importlib.import_module(f"benchmarks.{name}")
     if absent := missing(script.NEEDS):
         measure = (script.__doc__ or "").partition(": ")[2].strip()
         reason = f"not measured: {', '.join(absent)} not installed, see `make bench`"
         return Row(script.NUMBER, measure, "", "", reason, None)
     pin_client()
-    row: Row = script.run(quick)
+    run = getattr(script, "run_long", script.run) if long else script.run
+    row: Row = run(quick)
     return row
 
 
-def _run_in_process(name: str, quick: bool) -> Row:
+def _run_in_process(name: str, quick: bool, long: bool = False) -> Row:
     # Peers start threads, change settings of the process and leave memory behind.
-    command = [sys.executable, "-m", "benchmarks", "--one", name, *(["--quick"] if quick else [])]
+    options = [*(["--quick"] if quick else []), *(["--long"] if long else [])]
+    command = [sys.executable, "-m", "benchmarks", "--one", name, *options]
     process = subprocess.run(
         command,
         capture_output=True,

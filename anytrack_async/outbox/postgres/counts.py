@@ -142,8 +142,8 @@ class CountWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for task in self._writing:
-            await asyncio.wait([task])
+        while self._writing:
+            await asyncio.wait(self._writing)
         with suppress(OutboxError):
             await self.flush()
         self.stop()
