@@ -192,13 +192,12 @@ def check_append_bytes(size: int, encoded: int, count: int) -> None:
 
 def text_size(conversion: Conversion) -> int:
     """Return how many characters the fields of *conversion* have that may be of any size."""
-    size = len(conversion.user_agent or "") + len(conversion.page_url or "")
+    texts: tuple[str, ...] = (conversion.user_agent or "", conversion.page_url or "")
     if (customer := conversion.customer) is not None:
-        # Joining the tuples and then their texts, instead of adding up lengths, halves the time.
-        texts = customer.email + customer.phone + customer.first_name + customer.last_name
+        texts += customer.email + customer.phone + customer.first_name + customer.last_name
         texts += customer.gender + customer.birth_date + customer.city + customer.state
         texts += customer.postal_code + customer.country + customer.external_id
-        size += len("".join(texts))
+    size = len("".join(texts))  # takes half as long as adding up lengths
     custom_data, sub_ids, items = conversion.custom_data, conversion.sub_ids, conversion.items
     if custom_data or sub_ids or items or conversion.meta or conversion.clicks:
         for values in (custom_data, sub_ids, conversion.meta or {}, conversion.clicks):
