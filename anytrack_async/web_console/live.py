@@ -55,11 +55,15 @@ class LiveFeed:
         """Yield server-sent events: the state now, then whenever it has changed; each minute."""
         ends_at = anyio.current_time() + _LONGEST
         number, text, minute = -1, None, time.time() // 60
+        closed = self._closed  # the feed may be opened again before this stream has noticed
         self.viewers += 1
         try:
+            if self.viewers > _MAX_VIEWERS:  # many came at once, before any was counted
+                yield "retry: 30000\n\n"
+                return
             yield "retry: 1000\n\n"
-            while not self._closed.is_set() and anyio.current_time() < ends_at:
-                number = await self._after(number)
+            while not closed.is_set() and anyio.current_time() < ends_at:
+                number = await self._after(number, closed)
                 if text != self._text:
                     text = self._text
                     yield message("state", text)
@@ -68,13 +72,13 @@ class LiveFeed:
         finally:
             self.viewers -= 1
 
-    async def _after(self, number: int) -> int:
+    async def _after(self, number: int, closed: anyio.Event) -> int:
         """Wait for a state later than *number*; return its number."""
         async with self._reading:
             if self._number <= number or self._is_old():
                 with anyio.move_on_after(self._read_at + _INTERVAL - anyio.current_time()):
-                    await self._closed.wait()
-                if not self._closed.is_set():
+                    await closed.wait()
+                if not closed.is_set():
                     self._text = await self._read()
                     self._read_at = anyio.current_time()
                     self._number += 1

@@ -76,6 +76,10 @@ class Answers:
     problem: str = ""
 
 
+_FIRST_DAY, _LAST_DAY = date(1971, 1, 1), date(9000, 1, 1)
+"""The page also has the weeks around a day, which must be dates."""
+
+
 async def conversions(context: Context, request: Request) -> Response:
     """Return the page."""
     outbox, day = await context.source.outbox(), _day(request.query_params.get("day", ""))
@@ -235,7 +239,8 @@ def _day(text: str) -> date:
     if not text:
         return _today()
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
+        return min(max(day, _FIRST_DAY), _LAST_DAY)
     except ValueError:
         raise InvalidArgumentError("day", "must be a date such as 2026-11-27") from None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import attrs
+
+_LAST_SECOND = 253_402_300_799.0  # the end of the year 9999
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -36,6 +39,8 @@ def duration(seconds: float | None) -> str:
     """Return seconds in the two largest units: ``2 d 3 h``, ``4 min 5 s``."""
     if seconds is None:
         return "–"
+    if not math.isfinite(seconds):
+        return "–"
     remaining, parts = max(0, round(seconds)), []
     for size, unit in _UNITS:
         if remaining >= size:
@@ -55,12 +60,20 @@ def when(moment: float | None) -> str:
     """Return unix seconds as ``2026-11-27 14:03:05``, UTC."""
     if moment is None:
         return "–"
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{_date(moment):%Y-%m-%d %H:%M:%S}"
 
 
 def iso(moment: float) -> str:
     """Return unix seconds as ISO 8601, for the attribute of a ``time`` element."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    return _date(moment).isoformat(timespec="seconds")
+
+
+def _date(moment: float) -> datetime:
+    """Return unix seconds as a date; the nearest one there is, if a damaged record has none."""
+    try:
+        return datetime.fromtimestamp(min(max(moment, 0.0), _LAST_SECOND), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def plural(number: int, noun: str, nouns: str | None = None) -> str:

@@ -148,7 +148,7 @@ def test_library_warnings_are_written_as_lines(run, sandbox):
 
 
 def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
-    def interrupted():
+    def interrupted(outbox):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("anytrack_async.cli.outbox.outbox_location", interrupted)

@@ -104,8 +104,8 @@ def test_it_ends_after_the_given_time(run, sandbox, outbox_path, option, code):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "set ANYTRACK_OUTBOX to the path of an outbox file"),
-        (":memory:", "set ANYTRACK_OUTBOX to the path of an outbox file"),
+        (None, "name an outbox: set ANYTRACK_OUTBOX, or use --outbox"),
+        (":memory:", "name an outbox: set ANYTRACK_OUTBOX, or use --outbox"),
         ("nowhere.db", "ANYTRACK_OUTBOX names nowhere.db, which does not exist"),
         (".", "ANYTRACK_OUTBOX names ., which is a folder: add the name of the outbox file"),
         ("outbox.db\n", r"the path of the outbox, 'outbox.db\n', must not be blank"),

@@ -55,7 +55,6 @@ def test_json_output_has_every_outcome(run, sandbox):
     ("arguments", "error"),
     [
         (("--order-id", "\udcff"), "order_id contains an unpaired surrogate"),
-        (("--set", "custom_data.a=x\udcff"), "custom_data.a contains an unpaired surrogate"),
         (("--set", "x\udcff=1"), r"'x\udcff' is not a field of Conversion"),
         (("--set", "revenue=" + "9" * 5_000), "revenue must be less than 10^15"),
         (("--set", "ago=" + "9" * 5_000), "ago must be a number of minutes"),

@@ -102,6 +102,20 @@ async def test_closing_ends_all_streams():
     assert feed.viewers == 0
 
 
+async def test_streams_end_although_the_feed_is_opened_again_at_once():
+    feed = LiveFeed(Reader())
+    stream = feed.stream()
+    assert await anext(stream) == "retry: 1000\n\n"
+    assert "state 1" in await anext(stream)
+    feed.close()
+    feed.open()
+    with anyio.fail_after(5):
+        rest = [text async for text in stream]
+
+    assert rest == []
+    assert feed.viewers == 0
+
+
 async def test_a_stream_ends_by_itself_so_that_servers_can_shut_down(quick, monkeypatch):
     monkeypatch.setattr(live, "_LONGEST", 0.05)
     with anyio.fail_after(10):
@@ -118,6 +132,18 @@ async def test_too_many_open_pages_are_told_to_come_back(path, monkeypatch):
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "30"
+
+
+async def test_those_that_come_at_once_are_not_too_many_either(monkeypatch):
+    monkeypatch.setattr(live, "_MAX_VIEWERS", 2)
+    feed = LiveFeed(Reader())
+    streams = [feed.stream() for _ in range(4)]  # none has been counted yet
+    begun = [await anext(stream) for stream in streams]
+
+    assert begun == ["retry: 1000\n\n"] * 2 + ["retry: 30000\n\n"] * 2
+    for stream in streams:
+        await stream.aclose()
+    assert feed.viewers == 0
 
 
 async def test_the_stream_has_the_cards(path, monkeypatch):

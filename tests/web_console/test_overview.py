@@ -128,3 +128,11 @@ async def test_without_a_second_sample_there_is_no_rate():
     rates.add(0, {"meta": Depth()}, {"meta": 1})
 
     assert rates.of("meta") == (None, None)
+
+
+@pytest.mark.parametrize("moment", [float("inf"), float("nan"), -1e30, 1e30, 0.0])
+async def test_a_time_that_is_no_date_breaks_no_page(moment):
+    assert len(texts.when(moment)) == len("2026-11-27 14:03:05")
+    assert texts.iso(moment).endswith("+00:00")
+    assert texts.duration(moment)
+    assert texts.ago(moment)

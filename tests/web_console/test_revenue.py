@@ -64,6 +64,8 @@ async def test_an_answer_that_fails_is_told(path, monkeypatch):
     async with browser(app) as http:
         page = await http.get("/conversions?anytrack=1")
         wrong = await http.get("/conversions?day=yesterday")
+        for day in ("0001-01-01", "1970-01-01", "9999-12-31"):
+            assert (await http.get(f"/conversions?day={day}")).status_code == 200
     await app.aclose()
 
     assert page.status_code == 200

@@ -99,7 +99,7 @@ class Database:
     async def _connect(self) -> asyncpg.Pool[Any]:
         pool: asyncpg.Pool[Any] = await self._asyncpg.create_pool(
             self._source,
-            min_size=1,
+            min_size=0,  # else the pool logs a traceback of its own when the server is restarted
             max_size=self._connections,
             timeout=self._timeout,
             command_timeout=self._timeout,

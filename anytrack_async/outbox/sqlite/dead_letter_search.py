@@ -97,13 +97,13 @@ def count_matching(
     if where.text is not None:
         step = search(db, name, where, 0, count, now)
         return len(step.reasons), step.end
+    if where.code is not None and where == DeadLetterFilter(code=where.code):
+        parameters = (name, 0, _LAST_POSITION, where.code)
+        (number,) = db.sql.execute(queries.COUNT_CODE, parameters).fetchone()
+        return number, None  # all of them: only the index is read
     part = _part(db, name, where, 0, count, now)
-    statement, parameters = queries.COUNT_DEAD, part.parameters
-    if part.has_code:
-        statement = queries.COUNT_DEAD_OF_CODE
-        if where == DeadLetterFilter(code=where.code):
-            statement, parameters = queries.COUNT_CODE, (*parameters[:3], where.code)
-    (number,) = db.sql.execute(statement, parameters).fetchone()
+    statement = queries.COUNT_DEAD_OF_CODE if part.has_code else queries.COUNT_DEAD
+    (number,) = db.sql.execute(statement, part.parameters).fetchone()
     return number, part.end
 
 
