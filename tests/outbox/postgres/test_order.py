@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from anytrack_async.codec.encryption import KeyRing, new_key
 from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.postgres.append import APPEND_ONE
 from anytrack_async.testing.outbox_rules.base import LEASE, deliver, orders, sales
 from tests.outbox.postgres.append_helpers import append_on
 
@@ -88,6 +90,34 @@ async def test_a_prepared_transaction_is_delivered_after_its_commit(outbox, conn
     await writer.execute(f"COMMIT PREPARED '{outbox.schema}'")
 
     assert await deliver(outbox, "alpha") == [1]
+
+
+async def test_a_lone_append_is_one_statement_that_lists_the_key_if_there_is_one(
+    outbox, make_outbox, monkeypatch
+):
+    encrypted = make_outbox(keys=KeyRing(new_key()))
+    await encrypted.open(["alpha"])
+    ran = []
+
+    def noting(run):
+        def run_and_note(sql, *args):
+            ran.append(sql)
+            return run(sql, *args)
+
+        return run_and_note
+
+    for each in (outbox, encrypted):
+        each._counts.is_paused = True  # no counts travel with the append
+        for name in ("fetch_raw", "execute_raw"):
+            monkeypatch.setattr(each._db, name, noting(getattr(each._db, name)))
+    await outbox.append(sales(1))
+    await encrypted.append(sales(2))
+    await encrypted.aclose()
+
+    lone, with_key, *others = [sql for sql in ran if "depths" not in sql]
+    assert lone == APPEND_ONE
+    assert "list_key" in with_key
+    assert not [sql for sql in others if "append" in sql]
 
 
 async def test_a_repeat_of_an_uncommitted_append_waits_for_it(outbox, connect):
