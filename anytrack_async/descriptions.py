@@ -31,6 +31,14 @@ def shown(value: object) -> str:
     return text if short else f"a value of type {type(value).__name__}"
 
 
+def safe_repr(value: object) -> str:
+    """Return the whole `repr` of *value*, a field's; if it has none, its type."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
 def safe_description(exc: BaseException) -> str:
     """Return a description of *exc* that is safe to log.
 

@@ -7,6 +7,7 @@ import pytest
 from anytrack_async.descriptions import abbreviated, safe_description, shown
 from anytrack_async.errors import ConflictError
 from anytrack_async.models.contradiction import find_contradiction
+from anytrack_async.models.outcome import Outcome, Report, Status
 
 
 def test_our_own_errors_are_described_by_their_message():
@@ -58,3 +59,12 @@ class Unprintable:
 )
 def test_a_value_is_shown_if_it_is_short_and_can_be_printed(value: object, text: str):
     assert shown(value) == text
+
+
+@pytest.mark.parametrize("field", ["remote_id", "code", "error", "attempts", "retry_after"])
+def test_a_report_with_an_integer_of_5000_digits_can_be_shown(field):
+    outcome = Outcome(**{"status": Status.DELIVERED, field: 10**5_000})
+    report = Report(event_id="sale:1", outcomes={"meta": outcome})
+
+    assert f"{field}=<int>" in repr(report)
+    assert f"{field}=<int>" in str(outcome)

@@ -139,8 +139,16 @@ class _Guesser:
         return [cell for cell in cells if cell not in (None, "")]
 
     def _numeric(self, columns: Sequence[str]) -> list[str]:
-        """Return those of *columns* whose cells have digits."""
-        return [column for column in columns if all(map(_has_digit, self._cells(column)))]
+        """Return those of *columns* of which most cells have digits.
+
+        Some have a word instead, such as "free" or "n/a"; those rows are rejected.
+        """
+        numeric = []
+        for column in columns:
+            cells = [cell for cell in self._cells(column) if str(cell).strip()]
+            if 3 * sum(map(_has_digit, cells)) >= 2 * len(cells):
+                numeric.append(column)
+        return numeric
 
     def _timelike(self, columns: Sequence[str]) -> list[str]:
         return [column for column in columns if all(map(_has_digit, self._cells(column)))]
@@ -167,7 +175,7 @@ class _Guesser:
             return
         (column,) = candidates
         self._entries["amounts"] = {"gross": column}
-        cells = self._cells(column)
+        cells = [cell for cell in self._cells(column) if _has_digit(cell)]
         if _fits(amount_parser(None), cells):
             return
         signs = [sign for sign in (",", ".") if _fits(amount_parser(sign), cells)]

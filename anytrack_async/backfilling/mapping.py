@@ -37,7 +37,9 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.validators import currency_code
-from anytrack_async.settings.fields import non_empty, one_of
+from anytrack_async.settings.fields import flag, non_empty, one_of, text, text_table, texts
+
+_optional = attrs.validators.optional
 
 Columns: TypeAlias = str | Sequence[str]
 """A column, or several of which the first one that is filled counts."""
@@ -50,15 +52,40 @@ Prepare: TypeAlias = Callable[[BackfillSettings], Finish]
 
 
 def _names(value: Columns) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return (value,)
+    try:
+        return tuple(value)
+    except TypeError:
+        return value  # type: ignore[return-value]  # its validator names the entry
 
 
 def _signature(value: Iterable[str | Sequence[str]]) -> tuple[str | Sequence[str], ...]:
-    return tuple(value)
+    try:
+        signature = tuple(value)
+        if all(isinstance(name, str) for item in signature for name in _names(item)):
+            return signature
+    except TypeError:
+        pass
+    raise _wrong("signature", "a list of columns", value)
 
 
-def _name_table(value: Mapping[str, Columns]) -> dict[str, tuple[str, ...]]:
-    return {field: _names(columns) for field, columns in value.items()}
+def _name_table(value: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        raise _wrong("columns", "a table of field and column", value)
+    table = {field: _names(columns) for field, columns in value.items()}
+    for field, names in table.items():
+        if not _are_texts(names):
+            raise _wrong(f"columns: {shown(field)}", "a column or a list of columns", names)
+    return table
+
+
+def _are_texts(names: object) -> bool:
+    return isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+
+
+def _wrong(name: str, needed: str, value: object) -> ConfigurationError:
+    return ConfigurationError(f"{name} must be {needed}, got {shown(value)}")
 
 
 def _words(value: Columns) -> frozenset[str]:
@@ -76,8 +103,8 @@ class AmountColumns:
             of the file: the first one that the file has counts.
     """
 
-    plus: tuple[str, ...] = attrs.field(converter=_names)
-    minus: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    plus: tuple[str, ...] = attrs.field(converter=_names, validator=texts)
+    minus: tuple[str, ...] = attrs.field(default=(), converter=_names, validator=texts)
     alternatives: bool = False
 
     @property
@@ -101,7 +128,16 @@ def to_amount(value: AmountColumns | Columns | Mapping[str, Any]) -> AmountColum
 def _amounts(value: Any) -> dict[str, AmountColumns]:
     if isinstance(value, str | AmountColumns | list | tuple):
         value = {"gross": value}
-    return {choice: to_amount(amount) for choice, amount in value.items()}
+    if not isinstance(value, Mapping) or not all(isinstance(choice, str) for choice in value):
+        raise _wrong("amounts", 'a column, or a table such as {"gross": "Total"}', value)
+    amounts = {}
+    for choice, columns in value.items():
+        try:
+            amounts[choice] = to_amount(columns)
+        except (TypeError, ConfigurationError):
+            needed = "a column, columns, or a table with plus and minus"
+            raise _wrong(f"amounts: {shown(choice)}", needed, columns) from None
+    return amounts
 
 
 @attrs.frozen(kw_only=True)
@@ -136,18 +172,25 @@ class RowRule:
 
 
 def _rules(value: Iterable[RowRule | Mapping[str, Any]]) -> tuple[RowRule, ...]:
-    return tuple(rule if isinstance(rule, RowRule) else RowRule(**rule) for rule in value)
+    try:
+        return tuple(rule if isinstance(rule, RowRule) else RowRule(**rule) for rule in value)
+    except (TypeError, AttributeError):
+        raise _wrong("rules", "a list of tables with columns and keep", value) from None
 
 
 def _translations(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    return {
-        field: {word.casefold(): meaning for word, meaning in words.items()}
-        for field, words in value.items()
-    }
+    try:
+        return {
+            field: {word.casefold(): meaning for word, meaning in words.items()}
+            for field, words in value.items()
+        }
+    except AttributeError:
+        raise _wrong("translate", "a table of field, word and value", value) from None
 
 
 def _zone(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
     if value is not None:
+        text(_, field, value)
         to_zone(value)
 
 
@@ -172,9 +215,11 @@ def is_field(name: str) -> bool:
     return part in OPEN_PARTS or name_in_part in _PARTS.get(part, ())
 
 
-def _fields(_: object, field: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
+def _fields(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise _wrong(field.name, "a table of field and value", value)
     for name in value:
-        if not is_field(name):
+        if not isinstance(name, str) or not is_field(name):
             raise ConfigurationError(
                 f"{field.name}: {shown(name)} is not a field of a conversion; fields are e.g. "
                 "order_id, timestamp, currency, customer.email, items.id, custom_data.coupon "
@@ -240,11 +285,12 @@ class FileMapping:
     title: str = ""
     page: str = ""
     signature: tuple[str | Sequence[str], ...] = attrs.field(default=(), converter=_signature)
-    absent: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    absent: tuple[str, ...] = attrs.field(default=(), converter=_names, validator=texts)
     refusal: str = ""
-    notes: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    header: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    delimiter: str | None = None
+    notes: tuple[str, ...] = attrs.field(default=(), converter=_names, validator=texts)
+    header: tuple[str, ...] = attrs.field(default=(), converter=_names, validator=texts)
+    delimiter: str | None = attrs.field(default=None, validator=_optional(text))
+    day_first: bool | None = attrs.field(default=None, validator=_optional(flag))
     columns: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_name_table, validator=_fields
     )
@@ -253,16 +299,15 @@ class FileMapping:
         factory=dict, converter=_translations, validator=_fields
     )
     amounts: Mapping[str, AmountColumns] = attrs.field(factory=dict, converter=_amounts)
-    amount: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    amount: tuple[str, ...] = attrs.field(default=(), converter=_names, validator=texts)
     rules: tuple[RowRule, ...] = attrs.field(default=(), converter=_rules)
-    fold: str = ""
-    lift: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    rest: Mapping[str, str] = attrs.field(factory=dict)
-    formats: tuple[str, ...] = attrs.field(default=("iso",), converter=_names)
-    day_first: bool | None = None
+    fold: str = attrs.field(default="", validator=text)
+    lift: tuple[str, ...] = attrs.field(default=(), converter=_names, validator=texts)
+    rest: Mapping[str, str] = attrs.field(factory=dict, validator=text_table)
+    formats: tuple[str, ...] = attrs.field(default=("iso",), converter=_names, validator=texts)
     escaped: bool = False
     timezone: str | None = attrs.field(default=None, validator=_zone)
-    zones: Mapping[str, str] = attrs.field(factory=dict)
+    zones: Mapping[str, str] = attrs.field(factory=dict, validator=text_table)
     decimal: str | None = attrs.field(
         default=None, validator=attrs.validators.optional(one_of(*DECIMALS))
     )
@@ -279,7 +324,7 @@ class FileMapping:
         for choice in self.amount:
             if choice not in self.amounts:
                 raise ConfigurationError(
-                    f"mapping {self.name!r}: amount {choice!r} is none of its amounts "
+                    f"mapping {self.name!r}: amount {shown(choice)} is none of its amounts "
                     f"({', '.join(self.amounts) or 'it has none'})"
                 )
         for pattern, part in self.rest.items():

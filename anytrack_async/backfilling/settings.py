@@ -13,7 +13,7 @@ import attrs
 from anytrack_async.descriptions import shown
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.validators import currency_code
-from anytrack_async.settings.fields import one_of, positive, positive_integer
+from anytrack_async.settings.fields import flag, one_of, positive, positive_integer, text, texts
 
 _optional = attrs.validators.optional
 
@@ -59,7 +59,12 @@ def _currency(value: str | None) -> str | None:
 
 
 def _texts(value: Sequence[str] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return (value,)
+    try:
+        return tuple(value)
+    except TypeError:
+        return value  # type: ignore[return-value]  # its validator names the setting
 
 
 @attrs.frozen(kw_only=True)
@@ -114,14 +119,12 @@ class BackfillSettings:
     timezone: str | None = attrs.field(default=None, validator=_optional(_timezone))
     decimal: str | None = attrs.field(default=None, validator=_optional(one_of(*DECIMALS)))
     currency: str | None = attrs.field(default=None, converter=_currency)
-    amount: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
+    amount: str | None = attrs.field(default=None, validator=_optional(text))
+    delimiter: str | None = attrs.field(default=None, validator=_optional(text))
+    encoding: str | None = attrs.field(default=None, validator=_optional(text))
     since: datetime | None = attrs.field(default=None, validator=_optional(_aware))
     until: datetime | None = attrs.field(default=None, validator=_optional(_aware))
-    day_first: bool | None = attrs.field(
-        default=None, validator=_optional(attrs.validators.instance_of(bool))
-    )
+    day_first: bool | None = attrs.field(default=None, validator=_optional(flag))
     timestamp: datetime | None = attrs.field(default=None, validator=_optional(_aware))
     contacts: str | os.PathLike[str] | None = None
     limit: int | None = attrs.field(default=None, validator=_optional(positive_integer))
@@ -129,7 +132,7 @@ class BackfillSettings:
     duplicates: str = attrs.field(default="skip", validator=one_of("skip", "fail"))
     too_old: str = attrs.field(default="skip", validator=one_of("skip", "dead"))
     to: tuple[str, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(_texts)
+        default=None, converter=attrs.converters.optional(_texts), validator=_optional(texts)
     )
     dry_run: bool = False
     resume: bool = False
@@ -138,7 +141,7 @@ class BackfillSettings:
     rate: float | None = attrs.field(default=None, validator=_optional(positive))
     only_first: bool = False
     test: bool = False
-    won: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    won: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=texts)
     wait: bool = True
     advice: str = attrs.field(default="python", validator=one_of("python", "command"))
 
@@ -150,7 +153,7 @@ class BackfillSettings:
         if self.encoding is not None:
             try:
                 "".encode(self.encoding)
-            except LookupError:
+            except (LookupError, ValueError):  # ValueError: half of a surrogate pair, or NUL
                 raise ConfigurationError(
                     f"encoding {shown(self.encoding)} is unknown; use e.g. 'utf-8' or 'cp1252'"
                 ) from None

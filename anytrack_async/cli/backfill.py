@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 
 import anyio
 import typer
@@ -61,6 +62,11 @@ def backfill(options: CommandLine) -> None:
     destination is full: go on with --resume, 5 a destination needs new
     credentials.
     """
+    with _paths_named():
+        _backfill_command(options)
+
+
+def _backfill_command(options: CommandLine) -> None:
     job = to_job(options)
     read_only = options.dry_run or options.inspect
     path = _existing_path(options.outbox) if read_only else _outbox_path(options.outbox)
@@ -84,6 +90,25 @@ def backfill(options: CommandLine) -> None:
         show_report(report)
     if code := _exit_code(report):
         raise typer.Exit(code)
+
+
+@contextmanager
+def _paths_named() -> Iterator[None]:
+    """Turn the system's error about a path into one that says what is wrong with it."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as exc:
+        if exc.filename is None:
+            raise
+        raise ConfigurationError(_path_problem(os.fsdecode(exc.filename), exc)) from None
+
+
+def _path_problem(path: str, exc: OSError) -> str:
+    if Path(path).is_dir():  # for which Windows raises PermissionError
+        return f"{path} is a folder: name the files in it, e.g. {Path(path, '*.csv')}"
+    if isinstance(exc, FileNotFoundError):
+        return f"{path} does not exist: check the path"
+    return f"{path} cannot be opened: check its permissions"
 
 
 def _outbox_path(value: str | None) -> OutboxLocation:

@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from anytrack_async.descriptions import shown
+from anytrack_async.descriptions import safe_repr, shown
 from anytrack_async.models.contradiction import Contradiction
 
 
@@ -48,6 +48,15 @@ def given_up(code: str | None) -> Status:
     with this code, and discards it at once.
     """
     return Status.SKIPPED if code == SKIPPED_CODE else Status.DISCARDED
+
+
+def not_retried(code: str | None) -> Status:
+    """Return the status of a conversion that failed for good, by the code of its failure.
+
+    One that a destination skipped is discarded right after it was settled; it was no dead letter
+    in between either.
+    """
+    return Status.SKIPPED if code == SKIPPED_CODE else Status.DEAD
 
 
 _MAX_REASON = 2_000  # characters
@@ -94,13 +103,13 @@ class Outcome:
     """
 
     status: Status
-    destination: str = ""
-    remote_id: str | None = None
-    attempts: int = 1
-    error: str | None = None
-    code: str | None = None
-    retry_after: float | None = None
-    http_status: int | None = attrs.field(default=None, eq=False)
+    destination: str = attrs.field(default="", repr=safe_repr)
+    remote_id: str | None = attrs.field(default=None, repr=safe_repr)
+    attempts: int = attrs.field(default=1, repr=safe_repr)
+    error: str | None = attrs.field(default=None, repr=safe_repr)
+    code: str | None = attrs.field(default=None, repr=safe_repr)
+    retry_after: float | None = attrs.field(default=None, repr=safe_repr)
+    http_status: int | None = attrs.field(default=None, eq=False, repr=safe_repr)
 
     @classmethod
     def delivered(cls, remote_id: str | None = None) -> Self:

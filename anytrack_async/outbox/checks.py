@@ -127,6 +127,56 @@ def _moment(argument: str, value: object) -> float:
     raise InvalidArgumentError(argument, "must be a time in unix seconds")
 
 
+def check_moment(argument: str, value: object) -> float:
+    """Return *value*, a time in unix seconds.
+
+    Raises:
+        InvalidArgumentError: it is not a number of this size.
+    """
+    return _moment(argument, value)
+
+
+def check_claim(claim: object) -> None:
+    """Check that *claim* may be one of an outbox.
+
+    Raises:
+        InvalidArgumentError: it is something else, or made with values that no outbox has.
+    """
+    if not isinstance(claim, Claim) or not _are_stored(claim.destination, claim.lease_id):
+        raise InvalidArgumentError("claim", "must be what claim() of this outbox returned")
+
+
+def _are_stored(destination: object, lease_id: object) -> bool:
+    if not isinstance(destination, str) or not isinstance(lease_id, int):
+        return False
+    return encodable(destination) and -_INTEGER_LIMIT <= lease_id < _INTEGER_LIMIT
+
+
+def check_release(claim: object, due: object, counts_as_attempt: object) -> float:
+    """Return *due*, after checking the arguments of `Outbox.release`.
+
+    Raises:
+        InvalidArgumentError: one is not what the method takes.
+    """
+    check_claim(claim)
+    if not isinstance(counts_as_attempt, bool):
+        raise InvalidArgumentError("counts_as_attempt", "must be True or False")
+    return _moment("due", due)
+
+
+def check_remote_ids(remote_ids: Sequence[str | None]) -> None:
+    """Check the ids that a destination gave to conversions.
+
+    Raises:
+        InvalidArgumentError: one is neither text nor None, or has half of a surrogate pair.
+    """
+    try:
+        "".join(filter(None, remote_ids)).encode()  # all at once is faster
+    except (TypeError, UnicodeEncodeError):
+        problem = "must be a list of texts without unpaired surrogates, or None for no id"
+        raise InvalidArgumentError("remote_ids", problem) from None
+
+
 def check_text(argument: str, value: object) -> str | None:
     """Return *value*, a text to look for, or None.
 
@@ -304,8 +354,29 @@ def last_failures(claim: Claim, failed: Sequence[FailedEntry]) -> list[FailedEnt
 
     Raises:
         OutboxError: *failed* contains an entry that is not in *claim*.
+        InvalidArgumentError: it contains something else, or values that no outbox can store.
     """
+    _check_failed(failed)
     by_seq = {failure.seq: failure for failure in failed}
     if by_seq and (unclaimed := by_seq.keys() - set(claim.entries.seqs)):
-        raise OutboxError(f"settle() got failures not in the claim: entries {sorted(unclaimed)}")
+        raise OutboxError(
+            f"settle() got failures not in the claim: entries {shown(sorted(unclaimed))}"
+        )
     return list(by_seq.values())
+
+
+def _check_failed(failed: object) -> None:
+    if not isinstance(failed, Iterable):
+        raise InvalidArgumentError("failed", "must be a list of FailedEntry(…)")
+    for failure in failed:
+        if not isinstance(failure, FailedEntry):
+            raise InvalidArgumentError("failed", "must be a list of FailedEntry(…)")
+        check_number("failed: seq", failure.seq)
+        check_number("failed: attempts", failure.attempts)
+        check_text("failed: code", failure.code)
+        if check_text("failed: error", failure.error) is None:
+            raise InvalidArgumentError("failed: error", "must be a text")
+        if failure.due is not None:
+            check_moment("failed: due", failure.due)
+        if failure.http_status is not None:
+            check_number("failed: http_status", failure.http_status)

@@ -83,6 +83,28 @@ def _redacted(value: object) -> str:
     return "None" if value is None else "'…'"
 
 
+def text(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate that *value* is text."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{field.name} must be text, got {shown(value)}")
+
+
+def texts(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate that *value* is a tuple of texts."""
+    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+        raise ConfigurationError(
+            f"{field.name} must be text or a list of texts, got {shown(value)}"
+        )
+
+
+def text_table(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate that *value* is a table of texts, such as ``{"a": "b"}``."""
+    if not isinstance(value, Mapping) or not all(
+        isinstance(item, str) for pair in value.items() for item in pair
+    ):
+        raise ConfigurationError(f"{field.name} must be a table of texts, got {shown(value)}")
+
+
 def one_of(*choices: str) -> _Validator:
     """Return a validator for a fixed set of words."""
 

@@ -181,3 +181,30 @@ def test_written_times_are_proposed_and_their_order_only_if_a_cell_shows_it(
     assert [question.topic for question in guess.questions] == topics
     if "day order" in topics:
         assert "# day_first = true\n# day_first = false" in guess.toml
+
+
+def test_a_few_cells_without_a_number_leave_the_amount_what_it_is():
+    rows = [(str(n), "12.50", "EUR", "2026-05-01T10:00:00Z") for n in range(4)]
+    columns = ("Order ID", "Total", "Currency", "Created At")
+
+    for cell in ("free", "n/a", "-", " "):
+        guess = guess_mapping(columns, [*rows, ("9", cell, "EUR", "2026-05-01T10:00:00Z")])
+        assert guess.usable, cell
+        assert guess.mapping.amounts["gross"].plus == ("Total",)
+
+
+def test_a_column_of_words_is_no_amount_whatever_its_name():
+    columns = ("Order ID", "Total", "Currency", "Created At")
+    cells = ("free", "paid", "none", "12.50")
+
+    guess = guess_mapping(columns, [("1", x, "EUR", "2026-05-01T10:00:00Z") for x in cells])
+
+    assert [question.topic for question in guess.questions] == ["amount"]
+
+
+def test_two_columns_with_money_and_words_are_still_a_question():
+    cells = ("12.50", "13.50", "14.50", "free")
+
+    guess = guess_mapping(("order_id", "Total", "Subtotal"), [("1", x, x) for x in cells])
+
+    assert guess.questions[0].candidates == ["Total", "Subtotal"]

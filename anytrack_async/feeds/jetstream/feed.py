@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.descriptions import shown
 from anytrack_async.errors import ConfigurationError, FeedError
 from anytrack_async.events import logger
 from anytrack_async.feeds.jetstream.connection import Replies, Request, as_feed_errors, connected
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _AT_THE_END = 5.0  # seconds in which messages are given back when the feed is closed
 _AFTER_FAILURE = 1.0  # seconds until the next fetch
+_MAX_BATCH = 1_000_000
+_MAX_LEASE = 86_400 * 365  # JetStream counts nanoseconds in 64 bits
 _ACK, _NAK, _IN_PROGRESS = b"+ACK", b"-NAK", b"+WPI"
 
 
@@ -73,10 +76,14 @@ class JetStreamFeed:
         refused: str | None = None,
         **options: Any,
     ) -> None:
-        if batch < 1:
-            raise ConfigurationError(f"batch must be at least 1, got {batch}")
-        if not lease >= 1:
-            raise ConfigurationError(f"lease must be at least 1 second, got {lease}")
+        if not _is_number(batch, int, 1, _MAX_BATCH):
+            raise ConfigurationError(
+                f"batch must be a whole number from 1 to {_MAX_BATCH:,}, got {shown(batch)}"
+            )
+        if not _is_number(lease, int | float, 1, _MAX_LEASE):
+            raise ConfigurationError(
+                f"lease must be a number of seconds from 1 to {_MAX_LEASE:,}, got {shown(lease)}"
+            )
         self._server = server
         self._stream = stream
         self._consumer = consumer
@@ -220,3 +227,9 @@ class JetStreamBatch:
         messages = [message for message in self._messages if message is not None]
         self._messages = [None] * len(self._messages)
         return messages
+
+
+def _is_number(value: object, kind: Any, lowest: int, highest: int) -> bool:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    return bool(lowest <= value <= highest)

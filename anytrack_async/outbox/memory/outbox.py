@@ -17,10 +17,13 @@ from anytrack_async.outbox.checks import (
     USUAL_BYTES,
     already_open_error,
     check_checkpoint,
+    check_claim,
     check_destination,
     check_event_ids,
     check_number,
     check_period,
+    check_release,
+    check_remote_ids,
     check_seconds,
     large_conversions,
     last_failures,
@@ -231,6 +234,8 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing, MemoryPast):
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
+        check_claim(claim)
+        lease = check_seconds("lease", lease)
         if progress := self._leased(claim):
             progress.leases[claim.lease_id].until = self._clock() + lease
         return progress is not None
@@ -243,6 +248,8 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing, MemoryPast):
         self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
     ) -> bool:
         """End *claim* and keep the ids of its conversions; see `KeepsRemoteIds`."""
+        check_claim(claim)
+        check_remote_ids(remote_ids)
         failures = last_failures(claim, failed)
         if progress := self._leased(claim):
             if remote_ids:
@@ -266,6 +273,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing, MemoryPast):
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
+        due = check_release(claim, due, counts_as_attempt)
         if progress := self._leased(claim):
             progress.release(claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
         return progress is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 
-from anytrack_async.models.outcome import Outcome, Report, Status, given_up
+from anytrack_async.models.outcome import Outcome, Report, Status, given_up, not_retried
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.memory.log import MemoryLog
@@ -58,7 +58,8 @@ def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome | No
     exception = progress.exceptions.get(seq)
     if exception is not None:
         failure = exception.failure
-        return _failure(name, failure, Status.DEAD if failure.due is None else Status.WAITING)
+        status = not_retried(failure.code) if failure.due is None else Status.WAITING
+        return _failure(name, failure, status)
     if seq in progress.discarded:
         discarded = progress.discarded[seq]
         return _failure(name, discarded, given_up(discarded.code))

@@ -25,6 +25,10 @@ from anytrack_async.outbox.base import AppendResult, Claim, FailedEntry
 from anytrack_async.outbox.checks import (
     MAX_CLAIM_BYTES,
     already_open_error,
+    check_claim,
+    check_release,
+    check_remote_ids,
+    check_seconds,
     last_failures,
 )
 from anytrack_async.outbox.methods import StoredMethods
@@ -294,6 +298,8 @@ class PostgresOutbox(
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
+        check_claim(claim)
+        lease = check_seconds("lease", lease)
         parameters = (claim.destination, claim.lease_id, lease, self._fixed_now())
         return bool(await self._db.value(queries.RENEW, *parameters))
 
@@ -305,6 +311,8 @@ class PostgresOutbox(
         self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
     ) -> bool:
         """End *claim* and keep the ids of its conversions; see `KeepsRemoteIds`."""
+        check_claim(claim)
+        check_remote_ids(remote_ids)
         failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, PostgresClaim):
             failures += claim.unreadable
@@ -347,6 +355,7 @@ class PostgresOutbox(
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
+        due = check_release(claim, due, counts_as_attempt)
         lease = (claim.destination, claim.lease_id)
         times = (self._caller_now(), self._fixed_now())
         return await self._end(queries.RELEASE, *lease, due, int(counts_as_attempt), *times)

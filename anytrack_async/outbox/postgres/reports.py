@@ -12,7 +12,7 @@ from anytrack_async.codec.remote_ids import (
     unpack_ids,
 )
 from anytrack_async.errors import DecodeError
-from anytrack_async.models.outcome import Outcome, Report, Status, given_up
+from anytrack_async.models.outcome import Outcome, Report, Status, given_up, not_retried
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import (
     check_checkpoint,
@@ -131,7 +131,7 @@ def _outcome(row: Any, cipher: RowCipher) -> Outcome:
     if state == "d":
         status = given_up(row["code"])
     else:
-        status = Status.DEAD if state == "x" else Status.WAITING
+        status = not_retried(row["code"]) if state == "x" else Status.WAITING
     return Outcome(
         status=status,
         destination=name,

@@ -17,11 +17,14 @@ from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
     check_checkpoint,
+    check_claim,
     check_destination,
     check_event_ids,
     check_key_ring,
     check_number,
     check_period,
+    check_release,
+    check_remote_ids,
     check_seconds,
     last_failures,
     not_open_error,
@@ -211,6 +214,8 @@ class SQLiteOutbox(
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
+        check_claim(claim)
+        lease = check_seconds("lease", lease)
         return await self._run(leases.renew, claim, lease)
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
@@ -221,6 +226,8 @@ class SQLiteOutbox(
         self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
     ) -> bool:
         """End *claim* and keep the ids of its conversions; see `KeepsRemoteIds`."""
+        check_claim(claim)
+        check_remote_ids(remote_ids)
         failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
@@ -228,6 +235,7 @@ class SQLiteOutbox(
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
+        due = check_release(claim, due, counts_as_attempt)
         return await self._run(leases.release, claim, due=due, counts_as_attempt=counts_as_attempt)
 
     # Reports

@@ -15,7 +15,7 @@ from anytrack_async.codec.remote_ids import (
     unpack_ids,
 )
 from anytrack_async.errors import DecodeError, OutboxError
-from anytrack_async.models.outcome import Outcome, Report, Status, given_up
+from anytrack_async.models.outcome import Outcome, Report, Status, given_up, not_retried
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite.database import Database
@@ -105,7 +105,7 @@ def _outcomes(
     failures = {row[0]: _failure(db, record.seq, given_up(row[-1]), *row) for row in rows}
     if not record.is_dropped:  # an exception would have kept the payload
         for name, due, *row in db.sql.execute(queries.EXCEPTIONS_AT, (record.seq,)).fetchall():
-            status = Status.DEAD if due is None else Status.WAITING
+            status = not_retried(row[-1]) if due is None else Status.WAITING
             failures[name] = _failure(db, record.seq, status, name, *row)
     return {
         destination.name: failures.get(destination.name) or _progress(db.sql, destination, record)

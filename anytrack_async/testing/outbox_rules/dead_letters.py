@@ -265,6 +265,8 @@ class DeadLetterRules(Rules):
         )
         await outbox.settle(claim, [skipped])
         await deliver(outbox, "beta")
+        expected = {"alpha": Status.SKIPPED, "beta": Status.DELIVERED}
+        assert await _status(outbox, 1) == expected, "before it is discarded"
 
         await outbox.discard("alpha", ["sale:1"])
 

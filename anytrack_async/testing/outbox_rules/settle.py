@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import pytest
 
-from anytrack_async.errors import OutboxError
+from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.outbox.base import FailedEntry, Outbox
+from anytrack_async.outbox.capabilities import KeepsRemoteIds
 from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
@@ -18,6 +22,8 @@ from anytrack_async.testing.outbox_rules.base import (
     orders,
     sales,
 )
+
+_HUGE: Any = 10**400
 
 
 class SettleRules(Rules):
@@ -160,3 +166,54 @@ class SettleRules(Rules):
         again = await outbox.claim("alpha", 2, LEASE)
 
         assert (orders(again), attempts(again)) == ([1, 2], [2, 1])
+
+    # Arguments
+
+    @pytest.mark.parametrize("value", [_HUGE, "\ud800", b"x", None, [], float("nan")])
+    async def test_no_call_on_a_claim_takes_what_is_no_number(
+        self, outbox: Outbox, value: Any
+    ) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        calls = {
+            "lease": outbox.renew(claim, value),
+            "due": outbox.release(claim, due=value, counts_as_attempt=True),
+            "counts_as_attempt": outbox.release(claim, due=0.0, counts_as_attempt=value),
+            "claim": outbox.renew(value, LEASE),
+        }
+        for argument, call in calls.items():
+            with pytest.raises(InvalidArgumentError, match=rf"^{argument} must be"):
+                await call
+        for changes in ({"lease_id": _HUGE}, {"destination": "\ud800"}):
+            with pytest.raises(InvalidArgumentError, match=r"^claim must be"):
+                await outbox.settle(attrs.evolve(claim, **changes))
+        assert await outbox.settle(claim), "the claim is as it was"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            *({"attempts": _HUGE}, {"attempts": "1"}, {"seq": _HUGE}, {"due": _HUGE}),
+            *({"due": "1"}, {"error": "\ud800"}, {"error": None}, {"code": "\ud800"}),
+            *({"code": 5}, {"http_status": _HUGE}),
+        ],
+    )
+    async def test_no_failure_has_a_value_that_cannot_be_stored(
+        self, outbox: Outbox, changes: dict[str, Any]
+    ) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        failed = [attrs.evolve(failure, **changes) for failure in failures(claim, 1)]
+
+        with pytest.raises(InvalidArgumentError, match=rf"^failed: {next(iter(changes))} must be"):
+            await outbox.settle(claim, failed)
+        assert await outbox.settle(claim), "the claim is as it was"
+
+    @pytest.mark.parametrize("remote_id", [_HUGE, 5, "\ud800", b"x"])
+    async def test_the_id_of_a_destination_is_text(self, outbox: Outbox, remote_id: Any) -> None:
+        if not isinstance(outbox, KeepsRemoteIds):
+            pytest.skip("optional: the outbox keeps no ids of destinations")
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+
+        with pytest.raises(InvalidArgumentError, match=r"^remote_ids must be"):
+            await outbox.settle_with_ids(claim, [], [remote_id])
