@@ -27,6 +27,9 @@ _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
 """What a step may read in one snapshot: a few milliseconds, in which the thread does no more."""
 
+_REASONS_PER_STEP = 50
+"""Reasons that are searched in one go, in about a millisecond, and six if they are long."""
+
 _CUSTOMER = b'"customer"'
 """A record without it has no customer, and is not decoded."""
 
@@ -139,12 +142,12 @@ class EmptyingReasons:
         """
         read, write = self._tables[0]
         with db.snapshot() as sql:
-            rows = sql.execute(read, (*self._after, _ROWS_PER_STEP)).fetchall()
+            rows = sql.execute(read, (*self._after, _REASONS_PER_STEP)).fetchall()
             matching = self._matching(db, rows)
         if matching:
             with db.transaction(synced=True) as sql:
                 # Read again: another process may have written another reason there.
-                rows = sql.execute(read, (*self._after, _ROWS_PER_STEP)).fetchall()
+                rows = sql.execute(read, (*self._after, _REASONS_PER_STEP)).fetchall()
                 matching = self._matching(db, rows)
                 sql.executemany(write, matching)
             self.count += len(matching)
