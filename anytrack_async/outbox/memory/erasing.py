@@ -42,6 +42,23 @@ class MemoryErasing:
                     erased.append(self._erased(seq, original))
         return Erasure(conversions=tuple(erased))
 
+    async def empty_reasons(self, matches: Callable[[str], bool]) -> int:
+        """Empty reasons of failures; see `EmptiesReasons`."""
+        self._check_open()
+        reasons = self._history.reasons()
+        for progress in self._destinations.values():
+            reasons |= progress.reasons()
+        matching: set[str] = set()
+        for number, reason in enumerate(reasons, 1):
+            if number % _AT_ONCE == 0:
+                await checkpoint()
+            if matches(reason):
+                matching.add(reason)
+        count = self._history.empty_reasons(matching)
+        return count + sum(
+            progress.empty_reasons(matching) for progress in self._destinations.values()
+        )
+
     def _erased(self, seq: int, original: Conversion) -> ErasedConversion:
         for progress in self._destinations.values():
             progress.empty_errors(seq)
