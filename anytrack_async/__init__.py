@@ -159,6 +159,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     )
     from anytrack_async.outbox.capabilities import (
         CountsDelivered as CountsDelivered,
+        EmptiesReasons as EmptiesReasons,
         ErasedConversion as ErasedConversion,
         ErasesCustomers as ErasesCustomers,
         Erasure as Erasure,
@@ -266,8 +267,9 @@ else:
             "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.capabilities": (
-            "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
-            "KeepsCheckpoints KeepsRemoteIds KeepsSummaries ListsAccepted MeasuresAge WatchesNews"
+            "CountsDelivered EmptiesReasons ErasedConversion ErasesCustomers Erasure "
+            "JoinableOutbox KeepsCheckpoints KeepsRemoteIds KeepsSummaries ListsAccepted "
+            "MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": (
             "DeadLetter DeadLetterFilter DeadLetterPage DeadLetterStep SearchesDeadLetters"

@@ -14,7 +14,11 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.erasure import Person, without_person
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.capabilities import ErasedConversion, ErasesCustomers
+from anytrack_async.outbox.capabilities import (
+    EmptiesReasons,
+    ErasedConversion,
+    ErasesCustomers,
+)
 
 Undelivered: TypeAlias = Literal["discard", "redact"]
 """What becomes of a forgotten customer's conversions that a destination has not received:
@@ -93,6 +97,11 @@ class Forgetting:
         be found: look for the orders in your shop. Values in `custom_data` are erased with the
         conversion, but not searched.
 
+        Reasons of failures that contain one of the values are emptied too, whichever conversion
+        they are about: also those of attempts at conversions whose content is gone. They are
+        searched for the value in any case and writing, and for its SHA-256 and MD5; with a hash
+        instead of the value, for the hash only.
+
         Args:
             email: compared in lower case, without whitespace and invisible characters.
             phone: with country code; its digits are compared.
@@ -140,6 +149,9 @@ async def forget_customer(
         if discards:
             await outbox.discard(None, event_ids)
         conversions += [_forgotten(item, reports.get(item.event_id), discards) for item in part]
+    if isinstance(outbox, EmptiesReasons):
+        # Of conversions that are gone, and of others in a batch with this customer's.
+        await outbox.empty_reasons(person.is_quoted_in)
     return ForgottenCustomer(conversions=tuple(conversions), unreadable=erasure.unreadable)
 
 

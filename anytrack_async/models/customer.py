@@ -128,7 +128,7 @@ def _external_id(value: Ids) -> tuple[str, ...]:
         return _NONE_GIVEN
     ids = _texts("external_id", value)
     for text in ids:
-        if text[-2:] in MAYBE_DECIMALS:
+        if text[-1] == "0" and text[-2:] in MAYBE_DECIMALS:
             return tuple(map(without_decimal_zero, ids))
     return ids
 

@@ -8,11 +8,13 @@ conversions, is compared with the hash of the others.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from hashlib import md5, sha256
 from typing import Any, Final
+from urllib.parse import unquote
 
 import attrs
 
@@ -46,19 +48,22 @@ class Person:
     phone: str | None = None
     external_id: str | None = None
     _keys: dict[str, frozenset[str]] = attrs.field(init=False, eq=False)
+    _quoted: re.Pattern[str] = attrs.field(init=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         values: Any = {name: getattr(self, name) for name in _NORMALISE}
         identifiers = {name: value for name, value in values.items() if value is not None}
         if not identifiers:
             raise InvalidArgumentError("email, phone or external_id", "must be given")
-        keys = {}
+        keys, patterns = {}, []
         for name, value in identifiers.items():
             text = _normalised(name, value) if isinstance(value, str) else ""
             if not text:
                 raise InvalidArgumentError(name, "must be text with a usable value")
             keys[name] = frozenset(_hashes(text))
+            patterns += [_QUOTED[name](text), *keys[name]]
         object.__setattr__(self, "_keys", keys)
+        object.__setattr__(self, "_quoted", re.compile("|".join(patterns)))
 
     def __repr__(self) -> str:
         return f"Person({', '.join(f'{name}=…' for name in self._keys)})"
@@ -69,6 +74,16 @@ class Person:
         return customer is not None and any(
             self._has(customer, name, keys) for name, keys in self._keys.items()
         )
+
+    def is_quoted_in(self, text: str) -> bool:
+        """Return whether *text*, such as a service's answer, contains one of the values.
+
+        The case does not matter, nor how a phone number is grouped, nor whether the text is encoded
+        for an address, for JSON or for HTML. Hashes of the values count as well. Phone numbers and
+        external ids have to be whole: ``7`` is not in ``17``.
+        """
+        decoded = html.unescape(unquote(_JSON_ESCAPE.sub(_json_character, text)))
+        return any(self._quoted.search(_comparable(form)) for form in {text, decoded})
 
     def _has(self, customer: Customer, name: str, keys: frozenset[str]) -> bool:
         values: Iterable[str] = getattr(customer, name)
@@ -93,6 +108,39 @@ _NORMALISE: Final[dict[str, Callable[[str], str]]] = {
     "email": _email,
     "phone": _phone,
     "external_id": _external_id,
+}
+
+
+# Finding a value in a text
+
+_JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def _json_character(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16))
+
+
+def _comparable(text: str) -> str:
+    """Return *text* in lower case, with plain digits, without invisible characters."""
+    digits = (str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
+    return visible_email(text if text.isascii() else "".join(digits)).lower()
+
+
+def _quoted_phone(digits: str) -> str:
+    """Return a pattern of a phone number: for 4917 also ``+49 (17)`` and ``0049-17``."""
+    return r"(?<!\d)0*" + r"\W{0,3}".join(digits) + r"(?!\d)"
+
+
+def _quoted_external_id(text: str) -> str:
+    whole = r"\s*".join(map(re.escape, text))
+    before = r"(?<!\w)" if text[0].isalnum() else ""
+    return before + whole + (r"(?!\w)" if text[-1].isalnum() else "")
+
+
+_QUOTED: Final[dict[str, Callable[[str], str]]] = {
+    "email": re.escape,
+    "phone": _quoted_phone,
+    "external_id": _quoted_external_id,
 }
 
 

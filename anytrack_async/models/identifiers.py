@@ -51,7 +51,7 @@ def is_plain_id(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
         and value[0] not in BLANKS
         and value[-1] not in BLANKS
         and len(value) <= max_length
-        and value[-2:] not in MAYBE_DECIMALS
+        and (value[-1] != "0" or value[-2:] not in MAYBE_DECIMALS)
     )
 
 

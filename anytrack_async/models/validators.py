@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.missing import BLANK, BLANKS, is_blank, is_missing
+from anytrack_async.models.missing import BLANK, is_blank, is_missing
 
 Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
@@ -167,7 +167,7 @@ def currency_code(value: str | None) -> str:
         InvalidConversionError: it is not three ASCII letters.
     """
     if isinstance(value, str):
-        code = value.strip(BLANK) if value[:1] in BLANKS or value[-1:] in BLANKS else value
+        code = value if len(value) == 3 else value.strip(BLANK)
         if len(code) == 3 and code.isascii() and code.isalpha():
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     if value is None or is_missing(value):

@@ -273,6 +273,35 @@ class ErasesCustomers(Protocol):
 
 
 @runtime_checkable
+class EmptiesReasons(Protocol):
+    """Optional part of an outbox that can empty reasons of failures by what they say.
+
+    A service may quote a customer in its answer. The reason of an attempt stays longer than the
+    content of the conversion, so that nothing else tells whose it is; and a service may quote one
+    customer in its answer about a batch with others.
+    """
+
+    async def empty_reasons(self, matches: Callable[[str], bool], /) -> int:
+        """Empty reasons of failures: of retries, dead letters, discarded ones and past attempts.
+
+        It goes on in steps, between which the outbox can be used. Nothing but the text changes: an
+        attempt keeps its time, its code and its HTTP status.
+
+        Args:
+            matches: returns whether to empty a reason, which it gets as it was before encryption.
+                It is pure, and may be called in another thread, and more than once.
+
+        Returns:
+            How many were emptied; the same text may be stored more than once.
+
+        Raises:
+            OutboxError: the store failed; what was emptied stays so, and doing it again is safe.
+            MissingKeyError: a reason is encrypted with a key that the outbox does not have.
+        """
+        ...
+
+
+@runtime_checkable
 class CountsDelivered(Protocol):
     """Optional part of an outbox that counts what it delivered, whichever process sent it."""
 

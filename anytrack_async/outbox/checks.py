@@ -248,14 +248,28 @@ def text_size(conversion: Conversion) -> int:
         texts += customer.gender + customer.birth_date + customer.city + customer.state
         texts += customer.postal_code + customer.country + customer.external_id
     size = len("".join(texts))  # takes half as long as adding up lengths
-    custom_data, sub_ids, items = conversion.custom_data, conversion.sub_ids, conversion.items
-    if custom_data or sub_ids or items or conversion.meta or conversion.clicks:
-        for values in (custom_data, sub_ids, conversion.meta or {}, conversion.clicks):
-            size += sum(map(len, values)) + sum(map(len, map(str, values.values())))
+    for values in (
+        conversion.custom_data,
+        conversion.sub_ids,
+        conversion.meta,
+        conversion.clicks,
+    ):
+        if values:
+            size += sum(map(len, values)) + sum(map(_value_size, values.values()))
+    if items := conversion.items:
         size += 10 * len(items)
         size += sum(map(len, filter(None, chain(*map(_TEXTS_OF_ITEM, items)))))
     return size
 
+
+def _value_size(value: object) -> int:
+    if type(value) is str:
+        return len(value)
+    return _NUMBER_SIZE if type(value) in (int, float) else len(str(value))
+
+
+_NUMBER_SIZE = 24
+"""Characters of the longest float; integers have 64 bits."""
 
 _TEXTS_OF_ITEM = attrgetter("id", "title", "category", "brand")
 

@@ -175,6 +175,28 @@ async def test_nothing_of_the_person_is_left_in_the_files(
     await outbox.aclose()
 
 
+@pytest.mark.parametrize("make_outbox", OUTBOXES)
+async def test_reasons_of_attempts_at_a_conversion_that_is_gone_do_not_quote_the_person(
+    tmp_path: Path, make_outbox: Callable[[Path], Any]
+):
+    outbox: Any = make_outbox(tmp_path)
+    await outbox.open(["meta"])
+    await outbox.append([sale(1, JANE)])
+    claim = await outbox.claim("meta", 1, 60)
+    (seq,) = claim.entries.seqs
+    failure = FailedEntry(seq=seq, attempts=1, error=f"busy with {JANE.title()}", due=0.0)
+    await outbox.settle(claim, [failure])
+    await outbox.settle(await outbox.claim("meta", 1, 60))
+    await outbox.prune(remember=3600)
+
+    report = await forget_customer(outbox, Person(email=JANE))
+
+    assert report.conversions == ()
+    assert [attempt.error for attempt in await outbox.attempts("sale:1")] == ["", ""]
+    assert not is_in_files(tmp_path, JANE.title())
+    await outbox.aclose()
+
+
 async def test_a_record_that_cannot_be_read_is_named(tmp_path: Path):
     outbox = SQLiteOutbox(tmp_path / "outbox.db")
     await outbox.open(["anytrack"])

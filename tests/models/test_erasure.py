@@ -138,3 +138,42 @@ def test_every_conversion_can_be_erased_and_keeps_its_key(conversion: Conversion
 
     assert erased.event_id == conversion.event_id
     assert (erased.customer, erased.consent is not None) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("person", "text"),
+    [
+        ({"email": JANE}, "invalid address 'Jane@Example.com'"),
+        ({"email": "JANE@example.com"}, "jane%40example.com is unknown"),
+        ({"email": JANE}, '{"value": "jane\\u0040example.com"}'),
+        ({"email": JANE}, "<b>jane&#64;example.com</b>"),
+        ({"email": JANE}, "ＪＡＮＥ@example.com\u200b"),
+        ({"email": JANE}, f"em={digest(JANE).upper()}"),
+        ({"email": digest(JANE)}, f"em={digest(JANE)}"),
+        ({"email": "jané+1@example.com"}, "Jane\u0301%2B1@example.com"),
+        ({"phone": "+49 170 1234567"}, "no such number: 491701234567"),
+        ({"phone": "0049 170 1234567"}, "code 100: +49 (170) 123-45-67."),
+        ({"phone": "+491701234567"}, "tel=%2B49%20170%201234567&x=1"),
+        ({"phone": "+491701234567"}, "٤٩١٧٠١٢٣٤٥٦٧"),
+        ({"external_id": "User-7"}, "the contact user-7 exists"),
+        ({"external_id": "#7"}, "contact#7"),
+        ({"phone": "+4915", "external_id": "b.1"}, "B.1"),
+    ],
+)
+def test_a_quoted_value_is_found_however_it_is_written(person: dict[str, str], text: str):
+    assert Person(**person).is_quoted_in(text)
+
+
+@pytest.mark.parametrize(
+    ("person", "text"),
+    [
+        ({"email": JANE}, "joe@example.com, HTTP 400"),
+        ({"email": "j.d@example.com"}, "jxd@example.com"),
+        ({"phone": "+491701234567"}, "4917012345678 and 1491701234567"),
+        ({"external_id": "7"}, "17 of 70 refused"),
+        ({"external_id": "b.1"}, "b21"),
+        ({"email": JANE}, ""),
+    ],
+)
+def test_other_texts_quote_nobody(person: dict[str, str], text: str):
+    assert not Person(**person).is_quoted_in(text)

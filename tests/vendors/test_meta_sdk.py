@@ -24,7 +24,7 @@ letters = st.text(
 money = st.decimals(0, 10**9, places=2)
 counts = st.integers(0, 10**6)
 ids = st.text("abcDEF0123456789-_.", min_size=1, max_size=20).filter(
-    lambda text: not text.endswith(".0")  # which a spreadsheet adds to whole numbers
+    lambda text: not text.endswith((".0", ".00"))  # which a spreadsheet adds to whole numbers
 )
 
 

@@ -16,6 +16,9 @@ from anytrack_async.outbox.memory.room import MemoryRoom
 _AT_ONCE = 500
 """Conversions that are looked at in one go, in about a millisecond."""
 
+_REASONS_AT_ONCE = 50
+"""Reasons that are searched in one go, in about a millisecond, and six if they are long."""
+
 
 class MemoryErasing:
     """The part of `MemoryOutbox` that erases a person's data."""
@@ -41,6 +44,23 @@ class MemoryErasing:
                     self._room.replace(seq, replacement)
                     erased.append(self._erased(seq, original))
         return Erasure(conversions=tuple(erased))
+
+    async def empty_reasons(self, matches: Callable[[str], bool]) -> int:
+        """Empty reasons of failures; see `EmptiesReasons`."""
+        self._check_open()
+        reasons = self._history.reasons()
+        for progress in self._destinations.values():
+            reasons |= progress.reasons()
+        matching: set[str] = set()
+        for number, reason in enumerate(reasons, 1):
+            if number % _REASONS_AT_ONCE == 0:
+                await checkpoint()
+            if matches(reason):
+                matching.add(reason)
+        count = self._history.empty_reasons(matching)
+        return count + sum(
+            progress.empty_reasons(matching) for progress in self._destinations.values()
+        )
 
     def _erased(self, seq: int, original: Conversion) -> ErasedConversion:
         for progress in self._destinations.values():

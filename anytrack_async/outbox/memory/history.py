@@ -7,7 +7,7 @@ accepting one costs nothing more. An attempt is one record for all conversions o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -158,6 +158,16 @@ class MemoryHistory:
                 emptied = attrs.evolve(batch.attempt, error="")
                 self._batches[index] = batch._replace(attempt=emptied)
 
+    def empty_reasons(self, reasons: Set[str]) -> int:
+        """Empty the reasons of attempts that are in *reasons*; return how many."""
+        count = 0
+        for index, batch in enumerate(self._batches):
+            if batch.attempt.error in reasons:
+                emptied = attrs.evolve(batch.attempt, error="")
+                self._batches[index] = batch._replace(attempt=emptied)
+                count += 1
+        return count
+
     def forget(self, destination: str) -> None:
         """Forget the attempts at a destination."""
         remaining = [batch for batch in self._batches if batch.attempt.destination != destination]
@@ -182,6 +192,10 @@ class MemoryHistory:
             self._size -= len(self._batches.popleft().event_ids)
 
     # Reading
+
+    def reasons(self) -> set[str]:
+        """Return the reasons of the attempts, without the empty one."""
+        return {batch.attempt.error for batch in self._batches if batch.attempt.error}
 
     def attempts(self, event_id: str) -> list[PastAttempt]:
         """Return the attempts at a conversion that are kept, oldest first."""

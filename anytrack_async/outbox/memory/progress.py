@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from heapq import heappop, heappush
 
 import attrs
@@ -251,7 +251,20 @@ class DestinationProgress:
         if failure := self.discarded.get(seq):
             self.discarded[seq] = attrs.evolve(failure, error="")
 
+    def empty_reasons(self, reasons: Set[str]) -> int:
+        """Empty the reasons of failures that are in *reasons*; return how many."""
+        seqs = [seq for seq, item in self.exceptions.items() if item.failure.error in reasons]
+        seqs += [seq for seq, failure in self.discarded.items() if failure.error in reasons]
+        for seq in seqs:
+            self.empty_errors(seq)
+        return len(seqs)
+
     # Reading
+
+    def reasons(self) -> set[str]:
+        """Return the reasons of the failures, without the empty one."""
+        waiting = {exception.failure.error for exception in self.exceptions.values()}
+        return (waiting | {failure.error for failure in self.discarded.values()}) - {""}
 
     def is_leased(self, seq: int) -> bool:
         """Return whether the conversion at *seq* is in a lease."""

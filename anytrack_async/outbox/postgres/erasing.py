@@ -20,6 +20,9 @@ _ROWS_AT_ONCE = 200
 _BYTES_AT_ONCE = 2**19
 """Records that are read at once: they take a few milliseconds to decode."""
 
+_REASONS_AT_ONCE = 50
+"""Reasons that are searched in one go, in about a millisecond, and six if they are long."""
+
 _CUSTOMER = b'"customer"'
 """A record without it has no customer, and is not decoded."""
 
@@ -48,6 +51,30 @@ class PostgresErasing(PostgresStore):
             conversions=tuple(conversion for _, conversion in erased),
             unreadable=tuple(unreadable),
         )
+
+    async def empty_reasons(self, matches: Callable[[str], bool], /) -> int:
+        """Empty reasons of failures; see `EmptiesReasons`.
+
+        They are read and decrypted here, without a lock. What was emptied is in the files of the
+        server until its next VACUUM, and in backups.
+        """
+        count = 0
+        for read, write in queries.ERRORS:
+            after = (-1, "")
+            while rows := await self._db.fetch(read, *after, _REASONS_AT_ONCE):
+                await self._know_keys(row["error"] for row in rows)
+                matching = [
+                    (key, name, stored, "")
+                    for key, name, seq, stored in rows
+                    if matches(self._cipher.open_error(seq, name, stored))
+                ]
+                columns = [list(column) for column in zip(*matching, strict=True)]
+                emptied = len(await self._db.fetch(write, *columns)) if matching else 0
+                count += emptied
+                if emptied == len(matching):  # else some were replaced meanwhile: read them again
+                    after = (rows[-1]["key"], rows[-1]["destination"])
+                await checkpoint()
+        return count
 
     async def _stored(self) -> AsyncIterator[tuple[int, bytes, bytes]]:
         """Yield id, payload and digest of everything that is stored."""

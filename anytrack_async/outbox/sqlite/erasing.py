@@ -3,12 +3,12 @@
 The file is read in steps, each in a snapshot that blocks no writer. Records that match are replaced
 in transactions of their own; what was there is overwritten (``secure_delete``), and leaves the
 write-ahead log at the end. Reasons of failures are emptied too, as a service may have quoted the
-customer in them.
+customer in them; so are those of conversions that are gone, if they quote the customer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
@@ -16,7 +16,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import EMPTY_ATTEMPT_ERRORS
 from anytrack_async.outbox.sqlite.queries import claims as claim_queries
 from anytrack_async.outbox.sqlite.queries import dead_letters as dead_letter_queries
@@ -26,6 +26,9 @@ from anytrack_async.outbox.sqlite.retention import Step
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
 """What a step may read in one snapshot: a few milliseconds, in which the thread does no more."""
+
+_REASONS_PER_STEP = 50
+"""Reasons that are searched in one go, in about a millisecond, and six if they are long."""
 
 _CUSTOMER = b'"customer"'
 """A record without it has no customer, and is not decoded."""
@@ -115,6 +118,57 @@ class Erasing:
         )
 
 
+class EmptyingReasons:
+    """Reads every reason in the file once, and empties those that match.
+
+    Args:
+        matches: returns whether to empty a reason.
+
+    Attributes:
+        count: how many were emptied.
+    """
+
+    def __init__(self, matches: Callable[[str], bool]) -> None:
+        self.count = 0
+        self._matches = matches
+        self._tables = list(dead_letter_queries.REASONS)
+        self._after = (-1, "")
+
+    def step(self, db: Database) -> Step:
+        """Empty reasons in a part of a table; it may be written to before the next step.
+
+        Raises:
+            MissingKeyError: a reason is encrypted with a key that is not in the key ring.
+        """
+        read, write = self._tables[0]
+        with db.snapshot() as sql:
+            rows = sql.execute(read, (*self._after, _REASONS_PER_STEP)).fetchall()
+            matching = self._matching(db, rows)
+        if matching:
+            with db.transaction(synced=True) as sql:
+                # Read again: another process may have written another reason there.
+                rows = sql.execute(read, (*self._after, _REASONS_PER_STEP)).fetchall()
+                matching = self._matching(db, rows)
+                sql.executemany(write, matching)
+            self.count += len(matching)
+        if rows:
+            self._after = rows[-1][:2]
+        else:
+            del self._tables[0]
+            self._after = (-1, "")
+        return Step(len(matching), more=bool(self._tables))
+
+    def _matching(
+        self, db: Database, rows: Iterable[tuple[int, str, int, bytes | str]]
+    ) -> list[tuple[int, str]]:
+        """Return the keys of those of *rows* whose reasons match."""
+        return [
+            (key, name)
+            for key, name, seq, error in rows
+            if error and self._matches(decrypted_error(db, seq, name, error))
+        ]
+
+
 class SQLiteErasing(SQLiteAccess):
     """The part of `SQLiteOutbox` that erases a person's data."""
 
@@ -127,6 +181,15 @@ class SQLiteErasing(SQLiteAccess):
             self._cache.forget(erasing.seqs)
             await self._run(_empty_write_ahead_log)
         return Erasure(conversions=tuple(erasing.erased), unreadable=tuple(erasing.unreadable))
+
+    async def empty_reasons(self, matches: Callable[[str], bool]) -> int:
+        """Empty reasons of failures; see `EmptiesReasons`."""
+        emptying = EmptyingReasons(matches)
+        while (await self._run(emptying.step)).more:
+            pass
+        if emptying.count:
+            await self._run(_empty_write_ahead_log)
+        return emptying.count
 
 
 def _empty_write_ahead_log(db: Database) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from anytrack_async.models.consent import Consent
@@ -14,7 +15,13 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.erasure import Person, without_person
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, Depth, Outbox
-from anytrack_async.outbox.capabilities import ErasedConversion, ErasesCustomers, Erasure
+from anytrack_async.outbox.capabilities import (
+    EmptiesReasons,
+    ErasedConversion,
+    ErasesCustomers,
+    Erasure,
+)
+from anytrack_async.outbox.history import KeepsHistory
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,
     HOUR,
@@ -65,8 +72,80 @@ def erased(*order_numbers: int, **fields: Any) -> tuple[ErasedConversion, ...]:
     )
 
 
-class ErasingRules(Rules):
-    """Tests of `ErasesCustomers.erase`."""
+async def empty_reasons(outbox: Outbox) -> int:
+    """Empty the reasons that quote Jane; skip the test if *outbox* cannot."""
+    if not isinstance(outbox, EmptiesReasons):
+        pytest.skip("optional: the outbox does not empty reasons")
+    return await outbox.empty_reasons(JANE.is_quoted_in)
+
+
+async def fail(outbox: Outbox, error: str, *order_numbers: int, due: float | None = None) -> None:
+    """Settle what "alpha" can claim now: some orders fail with *error*."""
+    claim = await outbox.claim("alpha", CAPACITY, LEASE)
+    failed = [attrs.evolve(item, error=error) for item in failures(claim, *order_numbers, due=due)]
+    assert await outbox.settle(claim, failed)
+
+
+async def past_errors(outbox: Outbox, order: int) -> list[str]:
+    """Return the reasons of the attempts at an order; skip the test if they are not kept."""
+    if not isinstance(outbox, KeepsHistory):
+        pytest.skip("optional: the outbox keeps no history")
+    return [attempt.error for attempt in await outbox.attempts(f"sale:{order}")]
+
+
+class ReasonRules(Rules):
+    """Tests of `EmptiesReasons.empty_reasons`."""
+
+    async def test_attempts_whose_conversion_is_gone_lose_reasons_that_quote_the_customer(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(janes(1, 2))
+        await fail(outbox, "refused JANE@example.com", 1, 2, due=clock.now)
+        await fail(outbox, "timed out", 1, 2, due=clock.now)
+        await deliver(outbox, "alpha", "beta")
+        await outbox.prune(remember=HOUR)
+        before = await past_errors(outbox, 1)
+
+        assert (await erase(outbox)).conversions == ()
+        assert await empty_reasons(outbox) == 2
+
+        assert before == ["refused JANE@example.com", "timed out", ""]
+        for order in (1, 2):
+            assert await past_errors(outbox, order) == ["", "timed out", ""]
+        assert await empty_reasons(outbox) == 0
+
+    async def test_reasons_at_conversions_of_others_are_emptied_too(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2, 3))
+        claim = await outbox.claim("alpha", CAPACITY, LEASE)
+        words = {1: "with jane@example.com", 2: "with Jane%40example.com", 3: "with joe@x.example"}
+        failed = [
+            attrs.evolve(item, error=words[order])
+            for order in words
+            for item in failures(claim, order)
+        ]
+        assert await outbox.settle(claim, failed)
+        await outbox.discard("alpha", ["sale:2"])
+
+        assert await empty_reasons(outbox) >= 2
+
+        assert [letter.error for letter in await outbox.dead_letters()] == ["", words[3]]
+        reports = await outbox.reports([f"sale:{order}" for order in words])
+        outcomes = [reports[f"sale:{order}"].outcomes["alpha"] for order in words]
+        assert [outcome.error for outcome in outcomes] == [None, None, words[3]]
+        assert [outcome.code for outcome in outcomes] == ["E1"] * 3
+
+    async def test_many_reasons_are_all_looked_at(self, outbox: Outbox, clock: Clock) -> None:
+        numbers = range(1, 91)
+        await outbox.append(janes(*numbers))
+        for error in ("busy", "busy", "refused jane@example.com", "busy"):
+            await fail(outbox, error, *numbers, due=clock.now)
+
+        assert await empty_reasons(outbox) == 90
+        assert await past_errors(outbox, 90) == ["busy", "busy", "", "busy"]
+
+
+class ErasingRules(ReasonRules):
+    """Tests of `ErasesCustomers.erase` and `EmptiesReasons.empty_reasons`."""
 
     async def test_a_waiting_conversion_loses_its_customer_and_stays_in_its_place(
         self, outbox: Outbox

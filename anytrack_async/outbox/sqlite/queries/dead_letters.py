@@ -83,3 +83,19 @@ EMPTY_ERRORS = (
     "UPDATE exception SET error = '' WHERE seq = ?",
     "UPDATE discarded SET error = '' WHERE seq = ?",
 )
+
+# Some reasons of failures after a row, of each table that has some, and emptying one. Empty ones
+# are read too, so that a step is bounded.
+REASONS = tuple(
+    (
+        f"""SELECT {key}, destination, {seq}, error FROM {table}
+        WHERE {key} >= ?1 AND ({key}, destination) > (?1, ?2)
+        ORDER BY {key}, destination LIMIT ?3""",  # noqa: S608
+        f"UPDATE {table} SET error = '' WHERE {key} = ? AND destination = ?",  # noqa: S608
+    )
+    for table, key, seq in (
+        ("exception", "seq", "seq"),
+        ("discarded", "seq", "seq"),
+        ("history_attempts", "id", "last"),
+    )
+)
