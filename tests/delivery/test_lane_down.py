@@ -130,7 +130,7 @@ async def test_with_batches_of_one_the_conversion_that_fails_is_not_every_probe(
     clock = Clock()
     sink = FakeSink(answer=Service(poison=["bad0"]), batch=1, concurrency=1)
     patient = Retry(attempts=8, base=1.0, cap=2.0)
-    world = World(sink, clock=clock, retry=patient, probe=patient)
+    world = World(sink, clock=clock, retry=patient, probe=patient, drain=0.1)
     async with world.open(leaves_undelivered=None):
         await world.submit(*sales(1, "bad"))
         while world.dispatcher.states()["anytrack"] is not LaneState.DOWN:

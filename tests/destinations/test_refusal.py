@@ -50,13 +50,15 @@ async def refusals(sink: Any, count: int) -> list[tuple[int | None, str | None]]
     ]
 
 
+# One answer a test: requests of an event loop share HubSpot's limit of 100 in ten seconds.
+@pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("name", ALL_SINKS)
-async def test_a_refusal_has_the_status_of_the_response(name: str) -> None:
-    answer = ANSWERS[0]
+async def test_a_refusal_has_the_status_of_the_response(
+    name: str, answer: tuple[int, object]
+) -> None:
     sink = ALL_SINKS[name](httpx.MockTransport(lambda _: response_of(*answer)))
-    for answer in ANSWERS:
-        seen = [*await refusals(sink, 1), *await refusals(sink, 2)]
-        assert {status for status, _ in seen} == {answer[0]}, seen
+    seen = [*await refusals(sink, 1), *await refusals(sink, 2)]
+    assert {status for status, _ in seen} == {answer[0]}, seen
 
 
 @pytest.mark.parametrize("name", ALL_SINKS)
