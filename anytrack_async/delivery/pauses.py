@@ -35,7 +35,7 @@ class Pauses:
 
     def __init__(self, outbox: Outbox, lanes: Lanes) -> None:
         self._outbox, self._lanes = outbox, lanes
-        self._known: dict[str, Pause] = {}
+        self._applied: dict[str, Pause] = {}
         self._changes: dict[str, Pause | None] = {}  # not stored yet
         self._changed = anyio.Event()
         self._has_failed = False
@@ -53,18 +53,18 @@ class Pauses:
             lane.resume()
 
     def _change(self, destination: str, pause: Pause | None) -> None:
-        # Also if it is not paused as far as is known: another process may just have paused it.
+        # Also where no pause is applied here: another process may just have paused it.
         self._changes[destination] = pause
         self._changed.set()
         self._apply(destination, pause)
 
     def _apply(self, destination: str, pause: Pause | None) -> None:
         """Let a lane do what *pause* says, if that is new."""
-        known = self._known.pop(destination, None)
+        previous = self._applied.pop(destination, None)
         if pause is not None:
-            self._known[destination] = pause
+            self._applied[destination] = pause
         lane = self._lanes.get(destination)
-        if lane is None or pause == known:
+        if lane is None or pause == previous:
             return
         if pause is not None:
             logger.info("%s: %s; nothing is sent until it is resumed", destination, pause)
@@ -79,14 +79,14 @@ class Pauses:
         """Return destination → its pause, also of destinations that this process does not have."""
         stored = await read_pauses(self._outbox, destinations)
         if not isinstance(self._outbox, KeepsCheckpoints):
-            return dict(self._known)
+            return dict(self._applied)
         ended = {name for name, pause in self._changes.items() if pause is None}
         new = {name: pause for name, pause in self._changes.items() if pause is not None}
         return {name: pause for name, pause in stored.items() if name not in ended} | new
 
     def seconds(self, destination: str) -> float | None:
         """Return for how long a destination has been paused; None if it is not."""
-        pause = self._known.get(destination)
+        pause = self._applied.get(destination)
         return None if pause is None else max(0.0, time.time() - pause.since)
 
     # Running
@@ -102,9 +102,9 @@ class Pauses:
             self._changed.set()
         stored = await read_pauses(self._outbox, self._lanes)
         if isinstance(self._outbox, KeepsCheckpoints):
-            self._known.clear()
+            self._applied.clear()
         for name in self._lanes:
-            pause = self._changes.get(name, stored.get(name) or self._known.pop(name, None))
+            pause = self._changes.get(name, stored.get(name) or self._applied.pop(name, None))
             self._apply(name, pause)
 
     async def run(self) -> None:

@@ -1,8 +1,8 @@
 """Secrets that are quoted with something between their characters, or encoded more than once.
 
 `Spread` finds ``sk_l ive_ 4fQ9`` and ``73:6b:5f:6c``: it compares letters and digits only.
-`holds_encoded` finds base64 of base64 and the like: it decodes each long word, and has what comes
-out searched as well.
+`encoded_spans` finds base64 of base64 and the like: it decodes each long word, and the decoded text
+is searched as well.
 """
 
 from __future__ import annotations

@@ -112,8 +112,16 @@ class Jobs:
             del self._jobs[min(self._jobs)]
         name = f"anytrack_async console {action}"
         self._tasks[job.id] = asyncio.get_running_loop().create_task(_run(job, work), name=name)
-        self._tasks[job.id].add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        self._tasks[job.id].add_done_callback(lambda task: self._end(job, task))
         return job
+
+    def _end(self, job: Job, task: asyncio.Task[None]) -> None:
+        # A callback, because a task that is cancelled before it begins runs no `finally`.
+        del self._tasks[job.id]
+        if task.cancelled():
+            job.problem = "It was stopped."
+        job.ended_after = time.monotonic() - job.began_at
+        job.ended.set()
 
     def stop(self, job_id: int) -> None:
         """End a job between two steps; what it has changed stays changed."""
@@ -130,10 +138,5 @@ class Jobs:
 async def _run(job: Job, work: Work) -> None:
     try:
         await work(job)
-    except asyncio.CancelledError:
-        job.problem = "It was stopped."
     except Exception as exc:  # the outbox may be third-party code
         job.problem = f"It failed: {safe_description(exc)}"
-    finally:
-        job.ended_after = time.monotonic() - job.began_at
-        job.ended.set()

@@ -11,6 +11,8 @@ import pytest_asyncio
 
 from anytrack_async import MemoryOutbox, OutboxError, SQLiteOutbox, console
 from anytrack_async.testing.outbox_rules.base import LEASE, failures, sale
+from anytrack_async.web_console.jobs import Jobs
+from anytrack_async.web_console.selection import LetterSelection
 from tests.web_console.conftest import anna, browser
 
 pytestmark = pytest.mark.asyncio
@@ -163,3 +165,16 @@ async def test_an_outbox_without_steps_changes_all_at_once():
 async def test_only_an_admin_begins_and_stops(outbox, address):
     async with browser(console(outbox)) as http:
         assert (await http.post(address, data={**ALL, "id": "1"})).status_code == 403
+
+
+async def test_a_job_that_is_stopped_before_it_begins_has_ended():
+    async def work(job):
+        job.count += 1
+
+    jobs = Jobs()
+    job = jobs.start("replay", LetterSelection(), "anna", 1, work)
+    with anyio.fail_after(5):
+        await jobs.aclose()
+
+    assert (job.is_running, job.count, job.problem) == (False, 0, "It was stopped.")
+    assert jobs.running is None
