@@ -34,10 +34,10 @@ from anytrack_async.backfilling.lifting import lift
 from anytrack_async.backfilling.line_items import ItemReader
 from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching, normalised
 from anytrack_async.backfilling.own_records import RecordMapper
+from anytrack_async.backfilling.report import REJECT_COLUMNS
 from anytrack_async.backfilling.row_values import RowAmounts, compile_time
 from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, compile_rules
 from anytrack_async.backfilling.settings import BackfillSettings
-from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.identifiers import order_event_id, to_event_id, to_order_id

@@ -18,8 +18,7 @@ from anytrack_async.backfilling.files import (
     text_stream,
     undecoded_bytes,
 )
-from anytrack_async.backfilling.report import SourceInfo
-from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
+from anytrack_async.backfilling.report import REJECT_COLUMNS, SourceInfo
 from anytrack_async.errors import ConfigurationError
 
 _DELIMITERS = (",", ";", "\t", "|")

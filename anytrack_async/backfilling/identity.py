@@ -17,10 +17,10 @@ import attrs
 from anytrack_async.backfilling.getters import Getter, Row
 from anytrack_async.backfilling.header import Header
 from anytrack_async.backfilling.mapping import FileMapping, normalised
+from anytrack_async.backfilling.report import REJECT_COLUMNS
 from anytrack_async.backfilling.row_values import ReadAmount
 from anytrack_async.backfilling.rules import Skip
 from anytrack_async.backfilling.settings import BackfillSettings
-from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import ConversionType
 from anytrack_async.models.identifiers import order_event_id, to_order_id

@@ -22,12 +22,12 @@ from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.orders import grouped, row_count
 from anytrack_async.backfilling.presets.registry import choose, find_preset
 from anytrack_async.backfilling.query import SqlQuery
-from anytrack_async.backfilling.report import REPEAT, SourceInfo
+from anytrack_async.backfilling.report import REJECT_COLUMNS, REPEAT, TEXT_COLUMN, SourceInfo
 from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip
 from anytrack_async.backfilling.seen import SeenKeys
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import OpenSource, Source, expand_sources, open_source
-from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS, TEXT_COLUMN, without_escape
+from anytrack_async.client.spreadsheet import without_escape
 from anytrack_async.errors import DecodeError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion
 

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import orjson
 
-from anytrack_async.backfilling.report import Reject, SourceInfo
-from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS, with_escape
+from anytrack_async.backfilling.report import REJECT_COLUMNS, Reject, SourceInfo
+from anytrack_async.client.spreadsheet import with_escape
 from anytrack_async.errors import ConfigurationError
 
 

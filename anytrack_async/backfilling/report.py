@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from anytrack_async.delivery.flow import LaneState
+
+REJECT_COLUMNS: Final = ("_line", "_column", "_reason")
+"""Columns of a file of rejected rows, behind those of the original file."""
+
+TEXT_COLUMN: Final = "_text"
+"""Column of a rejected line that is not JSON: its text."""
 
 REPEAT = "accepted before"
 """Why a row is skipped whose event id the outbox knows; see `RowCounts.skipped`."""
