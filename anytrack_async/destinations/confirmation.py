@@ -27,6 +27,7 @@ _WORDS = frozenset(
         *("true", "200", "201", "202"),
     }
 )
+_SIGNS = str.maketrans("", "", "_-")
 _MAX_ENVELOPES = 3  # in each other; a recursion over more could fail
 _LONGEST_MESSAGE = 200  # characters
 _MARKERS = ("status", "result", "success", "ok")
@@ -42,7 +43,7 @@ _ENVELOPE = frozenset(
             "id",
             "message",
             "messages",
-            "request_id",
+            "requestid",
         ),
         "timestamp",
     }
@@ -67,7 +68,7 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     except ValueError:
         return False
     if isinstance(body, dict):
-        return not body or _object_confirms(body, own_fields)
+        return not body or _object_confirms(body, [*map(_plain, own_fields)])
     return isinstance(body, str) and _is_positive(body)
 
 
@@ -79,6 +80,7 @@ def confirms_without_body(response: Response) -> bool:
 def _object_confirms(
     body: Mapping[str, Any], own_fields: Collection[str], levels: int = _MAX_ENVELOPES
 ) -> bool:
+    body = {_plain(name): value for name, value in body.items()}
     if body.get("error") or body.get("errors"):
         return False
     fields = body.keys()
@@ -90,6 +92,11 @@ def _object_confirms(
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     return fields <= _ENVELOPE and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+
+
+def _plain(name: str) -> str:
+    """Return *name* as one for all spellings: ``conversionid`` for ``Conversion_Id``."""
+    return name.lower().translate(_SIGNS)
 
 
 def _envelope_confirms(body: Mapping[str, Any], own_fields: Collection[str], levels: int) -> bool:

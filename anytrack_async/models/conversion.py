@@ -28,10 +28,11 @@ from anytrack_async.models.identifiers import (
 from anytrack_async.models.line_item import LineItem as LineItem
 from anytrack_async.models.mappings import to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
-from anytrack_async.models.missing import is_missing
+from anytrack_async.models.missing import is_iterable, is_missing
 from anytrack_async.models.sub_ids import to_sub_ids
 from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
+    NOT_GIVEN,
     Amount,
     currency_code,
     to_revenue,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from anytrack_async.models.request import Visitor
 
 _NO_ITEMS: tuple[()] = ()
+_ZERO = Decimal(0)
 
 
 class ConversionType(StrEnum):
@@ -81,6 +83,12 @@ def _type(value: ConversionType | ConversionTypeName) -> ConversionType:
         raise InvalidConversionError("conversion_type", problem) from None
 
 
+def _missing_revenue(kind: ConversionType) -> Decimal:
+    if kind is ConversionType.SALE:
+        raise InvalidConversionError("revenue", "must be a number: a sale needs an amount")
+    return _ZERO
+
+
 def _customer(value: Customer | None) -> Customer | None:
     argument: Any = value
     if argument is None or isinstance(argument, Customer):
@@ -105,7 +113,7 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
         items = tuple(value)
     else:
         argument: Any = () if is_missing(value) else value
-        items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
+        items = tuple(argument) if is_iterable(argument) else (argument,)
     for item in items:
         if not isinstance(item, LineItem):
             raise InvalidConversionError(
@@ -183,7 +191,7 @@ class Conversion(Traceable):
     """
 
     conversion_type: ConversionType = attrs.field(converter=_type)
-    revenue: Decimal = attrs.field(default=Decimal(0), converter=to_revenue)
+    revenue: Decimal = attrs.field(default=_ZERO, converter=to_revenue)
     currency: str = attrs.field(default="USD", converter=currency_code)
     timestamp: datetime = attrs.field(factory=utc_now, converter=to_timestamp)
     order_id: str | None = attrs.field(default=None, converter=to_order_id)
@@ -213,6 +221,12 @@ class Conversion(Traceable):
         default=None, converter=to_clicks, repr=False, hash=False
     )
     consent: Consent | None = attrs.field(default=None, converter=to_consent)
+
+    def __attrs_post_init__(self) -> None:
+        if self.revenue is NOT_GIVEN:
+            object.__setattr__(self, "revenue", _missing_revenue(self.conversion_type))
+        if NOTES:
+            super().__attrs_post_init__()
 
     @property
     def weakened(self) -> tuple[str, ...]:
@@ -303,13 +317,11 @@ class Conversion(Traceable):
         """Return a lead; *lead_id* travels as ``custom_data.lead_id``."""
         if lead_id is not None:
             fields["custom_data"] = _with_id(fields.get("custom_data"), "lead_id", lead_id)
-        _drop_missing_revenue(fields)
         return cls._of(conversion_type=ConversionType.LEAD, click_id=click_id, **fields)
 
     @classmethod
     def signup(cls, *, click_id: Identifier | None = None, **fields: Unpack[PricedFields]) -> Self:
         """Return a sign-up."""
-        _drop_missing_revenue(fields)
         return cls._of(conversion_type=ConversionType.SIGNUP, click_id=click_id, **fields)
 
     @classmethod
@@ -317,7 +329,6 @@ class Conversion(Traceable):
         cls, event_name: str, *, click_id: Identifier | None = None, **fields: Unpack[PricedFields]
     ) -> Self:
         """Return an event of your own, called *event_name*."""
-        _drop_missing_revenue(fields)
         return cls._of(
             conversion_type=ConversionType.CUSTOM,
             event_name=id_text("event_name", event_name, 50),
@@ -348,12 +359,6 @@ def _with_id(
 ) -> Mapping[str, Any]:
     text = optional_text(name, value)
     return (custom_data or {}) if text is None else {**(custom_data or {}), name: text}
-
-
-def _drop_missing_revenue(fields: PricedFields) -> None:
-    # A sale needs an amount; for the others, a gap in a data frame is no amount.
-    if "revenue" in fields and is_missing(fields["revenue"]):
-        del fields["revenue"]
 
 
 class ConversionFields(TypedDict, total=False):

@@ -19,7 +19,7 @@ from anytrack_async.models.identifiers import (
     id_from_number,
     without_decimal_zero,
 )
-from anytrack_async.models.missing import is_blank, is_missing
+from anytrack_async.models.missing import is_blank, is_iterable, is_missing
 from anytrack_async.models.validators import MAX_TEXT, encodable
 from anytrack_async.models.visitor import (
     NOTES,
@@ -173,7 +173,7 @@ _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
-    if isinstance(value, _SINGLE) or not isinstance(value, Iterable):
+    if isinstance(value, _SINGLE) or not is_iterable(value):
         return (value,)
     # A set's order differs between processes, and equal customers must have equal tuples.
     return sorted(value, key=str) if isinstance(value, Set) else value

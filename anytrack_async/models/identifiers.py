@@ -7,13 +7,13 @@ import secrets
 import time
 from decimal import Decimal
 from enum import Enum
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.mappings import is_flag
-from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_missing
+from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_integer, is_missing
 from anytrack_async.models.validators import MAX_TEXT, text, without_surrogates
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _number_as_text(field: str, value: object) -> object:
 def _problem_of_id(value: object) -> str | None:
     if is_missing(value):
         return "must not be empty"
-    if isinstance(value, Integral):
+    if is_integer(value):
         return None if is_flag(value) else "has too many digits"
     if isinstance(value, float | Decimal):
         return "must be text or a whole number; floats from 2^53 on are not exact"
@@ -154,7 +154,7 @@ def id_from_number(value: object) -> str | None:
 def _whole_or_none(value: object) -> int | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, Integral):
+    if is_integer(value):
         return int(value)
     if isinstance(value, Decimal):
         # 1E+999999999 would fill the memory as an integer.
@@ -166,7 +166,7 @@ def _whole_or_none(value: object) -> int | None:
 def _whole_real_or_none(value: Real) -> int | None:
     try:
         exact = float(value)
-    except OverflowError:  # a fraction beyond 1.8e308
+    except (OverflowError, TypeError):  # a fraction beyond 1.8e308; a duration of numpy
         return None
     return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
 

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.missing import is_missing
+from anytrack_async.models.missing import is_integer, is_missing
 from anytrack_async.models.validators import INTEGER_LIMIT, without_surrogates
 
 _MAX_DEPTH = 64
@@ -36,9 +36,9 @@ def _native(value: object) -> object:
     """
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, Integral):
+    if is_integer(value):
         return int(value)
-    if isinstance(value, Real):
+    if isinstance(value, Real) and not isinstance(value, Integral):
         return nearest_float(value)
     return bool(value) if is_flag(value) else value
 

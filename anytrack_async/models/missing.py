@@ -6,10 +6,11 @@ Speed: text is nearly always given, and its first character says so without a ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from numbers import Real
-from typing import Final
+from numbers import Integral, Real
+from typing import Any, Final, TypeGuard
 
 # Spaces, and what looks like nothing but comes along with copied text, exports and databases:
 # control characters, soft hyphens, marks of direction and joining, byte order marks, letters
@@ -57,6 +58,16 @@ def is_missing(value: object) -> bool:
     if not isinstance(value, _MAYBE_NAN) and type(value).__name__ not in _NUMPY_TIMES:
         return type(value).__name__ == "NAType"
     return bool(value != value)
+
+
+def is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
+    """Return whether *value* has items; an array of numpy without dimensions has none."""
+    return isinstance(value, Iterable) and getattr(value, "shape", None) != ()
+
+
+def is_integer(value: object) -> TypeGuard[Integral]:
+    """Return whether *value* is an integer of Python or numpy, which counts durations as some."""
+    return isinstance(value, Integral) and type(value).__name__ not in _NUMPY_TIMES
 
 
 def is_missing_number(value: object) -> bool:

@@ -175,8 +175,8 @@ def _given_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     for name in _WITHOUT_NONE:
         if fields.get(name, "") is None:
             del fields[name]
-    if fields.get("conversion_type") != "sale" and is_missing(fields.get("revenue")):
-        fields.pop("revenue", None)  # a sale needs an amount
+    if fields.get("revenue", 0) is None and fields.get("conversion_type") != "sale":
+        del fields["revenue"]  # a sale needs an amount
     return fields
 
 

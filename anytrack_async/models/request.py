@@ -20,6 +20,7 @@ from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.clicks import CLICK_COOKIES, CLICK_NAMES, clicks_of
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.forwarding import TrustedProxies, client_address, to_trust
+from anytrack_async.models.missing import is_missing
 from anytrack_async.models.page_url import page_of_request
 from anytrack_async.models.visitor import (
     Weakenable,
@@ -231,9 +232,13 @@ def arguments_with(context: Visitor, fields: Mapping[str, Any]) -> dict[str, Any
         raise InvalidConversionError("context", problem)
     arguments = dict(fields)
     for name in _VISIT_FIELDS:
-        if arguments.get(name) is None:
+        if is_missing(arguments.get(name)):
             arguments[name] = getattr(context, name)
-    arguments["clicks"] = {**context.clicks, **(fields.get("clicks") or {})}
+    clicks = fields.get("clicks")
+    if is_missing(clicks):
+        arguments["clicks"] = context.clicks
+    elif isinstance(clicks, Mapping):  # else: for the conversion to refuse
+        arguments["clicks"] = {**context.clicks, **clicks}
     customer = fields.get("customer")  # of a wrong type: for the conversion to refuse
     if (context.fbc or context.fbp) and (customer is None or isinstance(customer, Customer)):
         arguments["customer"] = customer_with(context, customer)

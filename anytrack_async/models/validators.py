@@ -15,13 +15,13 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.missing import BLANK, is_blank, is_missing
+from anytrack_async.models.missing import BLANK, is_blank, is_integer, is_missing, is_missing_number
 
 Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
@@ -144,7 +144,7 @@ def whole_number(field: str, value: object, *, lowest: int = 0, limit: int = INT
 def _integer(field: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Decimal | Real | str):
         raise InvalidConversionError(field, f"must be an integer, got {type(value).__name__}")
-    if isinstance(value, Integral):
+    if is_integer(value):
         return int(value)
     exact = _decimal(field, value)
     # The range comes first: int() of 1E+999999999 would fill the memory.
@@ -260,9 +260,18 @@ def encodable(value: str) -> bool:
 # stand here, beside the functions that they call.
 
 
+NOT_GIVEN = Decimal("NaN")
+"""What `to_revenue` returns for a missing amount, until the conversion's type is looked at."""
+
+
 def to_revenue(value: Amount) -> Decimal:
-    """Return the field ``revenue``; see `amount`."""
-    return amount("revenue", value)
+    """Return the field ``revenue``, see `amount`; `NOT_GIVEN` if it is missing."""
+    try:
+        return amount("revenue", value)
+    except InvalidConversionError:
+        if is_missing_number(value):
+            return NOT_GIVEN
+        raise
 
 
 def to_timestamp(value: datetime | None) -> datetime:

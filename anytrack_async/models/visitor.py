@@ -239,6 +239,7 @@ _BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
 _SEPARATORS = re.compile(f"[{re.escape(BLANK)},;|]+")
 _MAX_ADDRESSES = 64  # no visitor is behind more proxies, and each address takes some microseconds
 _MAX_ADDRESS_LENGTH = 100
+_MAX_HEADER = _MAX_ADDRESSES * _MAX_ADDRESS_LENGTH  # characters that are looked at
 
 # Python counts the addresses of documentation as private. No visitor has one, but tests, examples
 # and samples do.
@@ -295,7 +296,7 @@ def _candidates(value: object) -> Iterator[str]:
 
 def _all_candidates(value: object) -> Iterator[str]:
     for part in value if isinstance(value, list | tuple) else (value,):
-        for candidate in _SEPARATORS.split(_as_text(part) or ""):
+        for candidate in _SEPARATORS.split((_as_text(part) or "")[:_MAX_HEADER]):
             name, equals, address = candidate.partition("=")
             if not equals:
                 yield candidate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -51,6 +52,22 @@ def test_fields_that_are_given_stay():
     assert {name: getattr(sale, name) for name in given} == given
     assert sale.clicks == {"gclid": "G2", "fbclid": "FB1"}
     assert sale.customer == attrs.evolve(customer, fbc=CONTEXT.fbc)
+
+
+@pytest.mark.parametrize("gap", ["", " ", math.nan])
+def test_a_field_with_a_gap_is_filled_too(gap: Any):
+    lead = Conversion.lead(
+        context=CONTEXT, click_id=gap, ip_address=gap, user_agent=gap, page_url=gap, clicks=gap
+    )
+
+    assert (lead.click_id, lead.clicks) == (CONTEXT.click_id, CONTEXT.clicks)
+    assert (lead.ip_address, lead.user_agent) == (CONTEXT.ip_address, CONTEXT.user_agent)
+    assert lead.page_url == CONTEXT.page_url
+
+
+def test_click_ids_of_a_wrong_type_are_refused_with_a_visitor_too():
+    with pytest.raises(InvalidConversionError, match=r"^clicks must be a mapping, got str"):
+        Conversion.lead(context=CONTEXT, clicks="IwAR")  # type: ignore[arg-type]
 
 
 def test_what_was_left_out_of_the_request_is_remembered():

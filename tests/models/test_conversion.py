@@ -196,9 +196,9 @@ def test_amounts_keep_every_digit(value: Any, stored: str):
 @pytest.mark.parametrize(
     ("revenue", "words"),
     [
-        ("NaN", "finite"),
+        ("NaN", "needs an amount"),
         (float("inf"), "finite"),
-        (Decimal("sNaN"), "finite"),
+        (Decimal("sNaN"), "needs an amount"),
         (-1, "negative"),
         ("-0.01", "negative"),
         (10**15, "10^15"),
@@ -207,7 +207,7 @@ def test_amounts_keep_every_digit(value: Any, stored: str):
         ("1,299.00", "must be a number"),
         ("", "must be a number"),
         (SECRET, "must be a number"),
-        (None, "got NoneType"),
+        (None, "needs an amount"),
         (True, "got bool"),
         ([1], "got list"),
     ],
@@ -387,6 +387,8 @@ def test_uuids_become_text():
 
 
 def test_a_gap_is_no_amount_for_all_but_sales():
+    for gap in (None, "", "nan", math.nan):
+        assert Conversion(conversion_type="lead", revenue=gap).revenue == 0  # type: ignore[arg-type]
     assert Conversion.lead(revenue=math.nan).revenue == Conversion.signup(revenue="").revenue == 0
     assert Conversion.custom("Renewed", revenue=Decimal("NaN")).revenue == 0
     assert error_of(revenue=math.nan).name == "revenue"

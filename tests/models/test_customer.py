@@ -88,6 +88,22 @@ def test_text_in_bytes_and_enumerations_is_text(field: str):
         assert getattr(Customer(**{field: value}), field) == ("abc",)
 
 
+class ArrayWithoutDimensions:
+    """As numpy has them, and its masked values: iterable, but not to be iterated."""
+
+    shape = ()
+
+    def __iter__(self) -> Any:
+        raise TypeError("iteration over a 0-d array")
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_an_array_without_dimensions_is_one_value(field: str):
+    customer = Customer(**{field: ArrayWithoutDimensions()})
+
+    assert (getattr(customer, field), customer.weakened) == ((), (UNUSABLE[field],))
+
+
 @given(st.sampled_from(LISTS), st.from_type(object))
 def test_no_value_that_is_posted_raises(field: str, value: Any):
     assert all(type(text) is str for text in getattr(Customer(**{field: value}), field))

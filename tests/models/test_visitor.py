@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from numbers import Integral
 from typing import Any
 
 import pytest
@@ -44,11 +45,17 @@ NumpyNaT = type(
 )
 
 
+def cannot(_: object) -> Any:
+    raise TypeError("not possible")
+
+
+NumpyDuration = Integral.register(type("timedelta64", (), {"__int__": cannot, "__str__": cannot}))
+
+VALUES = [Hostile(), object(), True, [], {"a": 1}, 1.5, float("inf"), 2**7000]
+
+
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize(
-    "value",
-    [Hostile(), object(), True, [], {"a": 1}, 1.5, float("inf"), 2**7000, NumpyFlag(), NumpyNaT()],
-)
+@pytest.mark.parametrize("value", [*VALUES, NumpyFlag(), NumpyNaT(), NumpyDuration()])
 def test_a_value_of_a_wrong_type_is_left_out(reader: Any, value: Any):
     assert reader(value) is None
 
@@ -146,6 +153,7 @@ def test_a_header_of_any_length_is_read_in_no_time():
     assert public_address("10.0.0.1," * 63 + "203.0.113.5") == "203.0.113.5"
     assert public_address("10.0.0.1," * 64 + "203.0.113.5") is None
     assert public_address(".abcdefgh" * 100_000 + "!") is None  # would take minutes
+    assert public_address("for=;" * 1_500 + ", 203.0.113.5") is None  # more than 6,400 characters
 
 
 @given(st.ip_addresses())

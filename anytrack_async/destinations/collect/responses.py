@@ -19,12 +19,21 @@ from anytrack_async.destinations.anytrack.payload import NotAnyTrack
 from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.refusal import noting_status
 from anytrack_async.destinations.sink import NeedsOperator
+from anytrack_async.errors import DecodeError
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import read_error_body
 from anytrack_async.transport.message import Response
 
 IS_URL_RIGHT: Final = "is the collect URL (ANYTRACK_COLLECT_URL) right?"
+
+_STATUS_PHRASES: Final = frozenset(
+    (
+        *("", "bad request", "conflict", "content too large", "payload too large"),
+        *("request entity too large", "too large", "unprocessable content", "unprocessable entity"),
+    )
+)
+"""What a proxy or a framework says of any request, and so of no conversion."""
 
 _TEMPORARY = frozenset({408, 425})
 _NO_SUCH_PATH = frozenset({404, 405, 410})
@@ -37,6 +46,10 @@ _ID_FIELDS = ("conversion_id", "conversionId", "eventId", "event_id", "id")
 _names_missing = re.compile(r"(?i)missing[^.]{0,20}click.?id").search
 _names_no_match = re.compile(r"(?i)no match(?: was)? found|unknown click").search
 _names_duplicate = re.compile(r"(?i)duplicate|already (?:exists|recorded|received)").search
+_names_failure = re.compile(
+    r"(?i)fail|\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance|unavailable"
+    r"|disabled|suspended|blocked|not.?(?:ok|found|accepted|processed)"
+).search
 _is_page = re.compile(r"(?i)\s*(?:<!doctype html|<html|<head|<body)").match
 
 
@@ -95,12 +108,13 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
 
 
 def _says_failure(body: Mapping[str, Any]) -> bool:
-    if body.get("error") or body.get("errors") or body.get("success") is False:
+    failed = any(body.get(name) is False for name in ("success", "ok", "result", "status"))
+    if failed or body.get("error") or body.get("errors"):
         return not _names_duplicate(str(body.get("error") or body.get("message") or ""))
     status, code = body.get("status"), body.get("code")
     numbers = [number for number in (status, code) if type(number) is int]
-    words = isinstance(status, str) and status.lower() in ("error", "failed", "rejected")
-    return words or any(number >= 400 for number in numbers)
+    words = [word for word in (status, body.get("result")) if isinstance(word, str)]
+    return any(map(_names_failure, words)) or any(number >= 400 for number in numbers)
 
 
 def _is_empty_json(response: Response) -> bool:
@@ -116,15 +130,34 @@ def _read_refusal(response: Response, text: str) -> Outcome:
         raise NeedsOperator(_ask_for_url(response), cause="configuration", code=code)
     if status in _NO_ACCESS:
         raise NeedsOperator(f"{reason}; {IS_URL_RIGHT}", cause="configuration", code=code)
-    if status not in _ABOUT_CONTENT or not text.strip():  # a 415 or 426 concerns every conversion
+    # A 415 or 426 concerns every conversion, and so may a refusal that does not say why.
+    if status not in _ABOUT_CONTENT or _says_nothing(response, text):
         raise NotAnyTrack(_ask_for_url(response), cause="configuration", code=code)
     return _read_own_words(response)
+
+
+def _says_nothing(response: Response, text: str) -> bool:
+    """Return whether a refusal has no words but those of its status: ``[]``, ``Bad Request``."""
+    try:
+        body = response.json()
+    except DecodeError:
+        words = text
+    else:
+        if isinstance(body, dict) and not _names_reason(body):
+            return False  # AnyTrack's, perhaps
+        words = read_error_body(response).message
+    words = words.strip(" .!\r\n").removeprefix(str(response.status)).strip()
+    return words.lower() in _STATUS_PHRASES
+
+
+def _names_reason(body: Mapping[str, Any]) -> bool:
+    return any(body.get(name) for name in ("error", "errors", "message", "detail"))
 
 
 def _read_own_words(response: Response) -> Outcome:
     """Return the outcome of an error in AnyTrack's words; one without words names no cause."""
     (reason, code), error = _reason(response), response.json_object()
-    if error and not any(error.get(name) for name in ("error", "errors", "message", "detail")):
+    if error and not _names_reason(error):
         return Outcome.retry(f"AnyTrack gave no reason: {reason}", code=code)
     return outcome_unless_rejected(response, reason, code) or Outcome.rejected(reason, code=code)
 

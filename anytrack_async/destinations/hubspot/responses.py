@@ -42,6 +42,8 @@ _names_access = re.compile(
     r"(?i)\bscopes?\b|permission|not authori[sz]ed|unauthori[sz]ed|forbidden|access token"
 ).search
 
+_names_record = re.compile(r"(?i)exist|duplicate|conflict").search
+
 _KIND_BY_CATEGORY: Mapping[str, ProblemKind] = {
     "CONFLICT": ProblemKind.EXISTS,
     "OBJECT_ALREADY_EXISTS": ProblemKind.EXISTS,
@@ -138,13 +140,19 @@ def json_or_none(content: bytes) -> Any:
 def _kind(status: int, problem: Problem) -> ProblemKind:
     if status in _NEEDS_OPERATOR:
         return ProblemKind.NEEDS_OPERATOR
-    if status == 409:
+    if status == 409 and _says_that_it_exists(problem):
         return ProblemKind.EXISTS
     if status == 413:
         return ProblemKind.BATCH_REJECTED
-    if status in (408, 425) or status >= 500 or status < 400:
+    if status in (408, 409, 425) or status >= 500 or status < 400:
         return ProblemKind.UNAVAILABLE
     return _kind_by_content(problem)
+
+
+def _says_that_it_exists(problem: Problem) -> bool:
+    """Return whether a 409 names a record, or nothing else, such as a portal that is moved."""
+    words = f"{problem.code or ''} {problem.unmasked}".strip()
+    return not words or problem.record_id is not None or _names_record(words) is not None
 
 
 def _kind_by_content(problem: Problem) -> ProblemKind:

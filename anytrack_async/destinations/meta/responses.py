@@ -239,6 +239,8 @@ class GraphError:
         """How to react to it."""
         if self.code in _THROTTLED:
             return Action.WAIT
+        if self.status == 413:  # also of a proxy, whose page is not JSON: half of it may pass
+            return Action.SPLIT
         if self.transient or self.code in _FAILED or not self.is_json:
             return Action.RETRY
         if self.subcode in _BAD_EVENT or self.code in _BAD_EVENT:

@@ -71,6 +71,11 @@ def test_a_refusal_is_rejected_with_its_reason(status, content, code):
         (410, "gone"),
         *((status, "") for status in (400, 406, 409, 411, 413, 415, 421, 423, 426, 431, 451, 499)),
         (415, '{"message":"unsupported media type"}'),
+        *((400, words) for words in ("Bad Request", "400 Bad Request\n", "[]", "null", '"no"')),
+        (400, '{"status":400,"error":"Bad Request","path":"/collect"}'),
+        (400, '{"detail":"There was an error parsing the body"}'),
+        (413, '{"error":"Payload Too Large"}'),
+        (422, '{"detail":[{"loc":["body"],"msg":"field required"}]}'),
     ],
 )
 def test_an_answer_that_is_not_anytracks_asks_for_the_url(status, content):
@@ -96,6 +101,10 @@ def test_a_failure_is_retried(status, content):
     "content",
     [
         '{"success":false}',
+        '{"ok":false}',
+        '{"status":"fail"}',
+        '{"status":"maintenance"}',
+        '{"result":"error"}',
         '{"status":"error","code":500}',
         '{"error":"internal server error"}',
         '{"status":"error","message":"down for maintenance"}',

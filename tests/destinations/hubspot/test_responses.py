@@ -40,6 +40,8 @@ def read(status, *, headers=None, zone=None, content=None, **body):
         (405, "", ProblemKind.NEEDS_OPERATOR),
         (408, "", ProblemKind.UNAVAILABLE),
         (409, "CONFLICT", ProblemKind.EXISTS),
+        (409, "", ProblemKind.EXISTS),
+        (409, "MIGRATION", ProblemKind.UNAVAILABLE),
         (413, "", ProblemKind.BATCH_REJECTED),
         (400, "", ProblemKind.INCONCLUSIVE),
         (400, "SOMETHING_NEW", ProblemKind.INCONCLUSIVE),

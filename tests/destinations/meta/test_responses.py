@@ -345,6 +345,12 @@ def test_status_decides_where_the_code_does_not(status, wanted):
     assert action(5555, status=status) is wanted
 
 
+def test_a_page_that_says_too_large_lets_the_batch_be_split():
+    """A proxy takes 1 MB, nginx by default: the same request again would never pass."""
+    with pytest.raises(BatchRejected):
+        outcome_of_request(response(b"<html>413 Request Entity Too Large</html>", 413), 1_000)
+
+
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 502])
 def test_response_that_is_not_json_is_not_metas(status):
     error = read(b"<html>", status)
