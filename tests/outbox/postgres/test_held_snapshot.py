@@ -1,4 +1,4 @@
-"""A snapshot that is held for long, as by a backup, keeps every deleted row: claims stay as cheap."""
+"""A snapshot that is held for long, as by a backup, keeps deleted rows: claims stay as cheap."""
 
 import json
 
