@@ -140,7 +140,7 @@ END $$;
 -- written by one statement, which has one snapshot. So a transaction that commits late gets a later
 -- position, and delays nobody.
 CREATE OR REPLACE FUNCTION anytrack.sequence_v1() RETURNS bigint
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
     v_last anytrack.numbering;
 BEGIN

@@ -10,10 +10,9 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- What is next for a destination: its cursor, and when the first retry, released range and isolated
--- conversion are due and the first lease ends. Of leases, only those that end before p_before count:
--- while a snapshot is held, there are deleted ones of all the claims since then to walk along.
+-- conversion are due and the first lease ends.
 CREATE OR REPLACE FUNCTION anytrack.forecast_v1(
-    p_destination text, p_before float8, OUT cursor bigint, OUT floor float8, OUT skipped bigint,
+    p_destination text, OUT cursor bigint, OUT floor float8, OUT skipped bigint,
     OUT due float8, OUT isolated_due float8, OUT lease_until float8
 ) LANGUAGE plpgsql AS $$
 BEGIN
@@ -33,8 +32,7 @@ BEGIN
         (SELECT min(s.due) FROM anytrack.span AS s WHERE s.destination = p_destination
             AND s.lease = 0 AND s.lost >= 2)),
         (SELECT min(l.until) FROM anytrack.lease AS l
-            WHERE l.destination = p_destination AND l.until >= forecast_v1.floor
-                AND l.until <= p_before)
+            WHERE l.destination = p_destination AND l.until >= forecast_v1.floor)
         INTO due, isolated_due, lease_until;
 END $$;
 
@@ -114,7 +112,7 @@ CREATE OR REPLACE FUNCTION anytrack.claim_v1(
     p_owner bigint, p_attempts int, p_now float8,
     OUT now float8, OUT firsts bigint[], OUT lasts bigint[], OUT attempts int[], OUT lost int[],
     OUT large_bytes bigint, OUT next_due float8, OUT is_behind bool
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_upto bigint := anytrack.sequence_v1();
@@ -132,7 +130,7 @@ BEGIN
     IF p_limit <= 0 OR NOT EXISTS (SELECT FROM (SELECT cursor FROM anytrack.progress
             WHERE destination = p_destination ORDER BY cursor DESC LIMIT 1) AS p
             WHERE cursor < v_upto) THEN
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, 'infinity');
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
         next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
         IF p_limit <= 0 OR coalesce(next_due > now, true) THEN
             RETURN;
@@ -142,7 +140,7 @@ BEGIN
     -- A claim that is lost in a crash means that conversions are sent again, as without this.
     PERFORM set_config('synchronous_commit', 'off', true);
     FOR i IN 1..3 LOOP
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, now);
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
         IF v_next.isolated_due <= now THEN
             SELECT * INTO v_claim FROM anytrack.lease_isolated_v1(
                 p_destination, p_lease, p_seconds, p_owner, p_attempts, now, v_next.floor);
@@ -162,7 +160,7 @@ BEGIN
             RETURN;
         END IF;
         -- A lease that ended may have left isolated conversions: look again.
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, 'infinity');
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
         next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
         is_behind := v_next.cursor < v_upto;
         EXIT WHEN v_wait OR is_behind OR coalesce(next_due > now, true);
@@ -225,7 +223,21 @@ BEGIN
         large_bytes := v_fit.large_bytes;
     END IF;
     INSERT INTO anytrack.lease (id, destination, until, owner, alone)
-        VALUES (p_lease, p_destination, greatest(p_now, p_floor) + p_seconds, p_owner, v_alone);
+        VALUES (p_lease, p_destination, p_now + p_seconds, p_owner, v_alone);
+    PERFORM anytrack.lower_floor_v1(p_destination, p_floor, p_now + p_seconds);
+END $$;
+
+-- A lease ends at p_until: let the floor be no later. That is rare: only if it is shorter than all
+-- others, or the clock was set back.
+CREATE OR REPLACE FUNCTION anytrack.lower_floor_v1(
+    p_destination text, p_floor float8, p_until float8
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_until < p_floor THEN
+        UPDATE anytrack.progress SET floor = p_until WHERE destination = p_destination
+            AND cursor = (SELECT cursor FROM anytrack.progress
+                WHERE destination = p_destination ORDER BY cursor DESC LIMIT 1);
+    END IF;
 END $$;
 
 -- Lease a released range, or its beginning up to the position p_tail: of 11 to 15, 11 and 12 are
@@ -259,6 +271,7 @@ DECLARE
     v_is_due bool := coalesce(p_due <= p_now, false);
     v_part record;
     v_fit record;
+    v_floor float8 := p_floor;
 BEGIN
     large_bytes := 0;
     -- One lease at a time, and only while there is space: a worker that is merely late keeps its
@@ -293,9 +306,13 @@ BEGIN
             lost := lost || 0;
         END IF;
         IF v_fit.upto > p_cursor THEN
+            -- The first of the leases that are left, if none has ended and was taken over.
+            IF p_lease_until IS NULL OR p_lease_until > p_now THEN
+                v_floor := coalesce(p_lease_until,
+                    CASE WHEN firsts IS NOT NULL THEN p_now + p_seconds END, p_floor);
+            END IF;
             INSERT INTO anytrack.progress (destination, cursor, floor, skipped)
-                VALUES (p_destination, v_fit.upto,
-                    CASE WHEN p_lease_until <= p_now THEN p_floor ELSE greatest(p_floor, p_now) END,
+                VALUES (p_destination, v_fit.upto, v_floor,
                     p_skipped + v_fit.upto - p_cursor - v_fit.size);
             DELETE FROM anytrack.progress
                 WHERE destination = p_destination AND cursor = p_cursor;
@@ -303,7 +320,8 @@ BEGIN
     END IF;
     IF firsts IS NOT NULL THEN
         INSERT INTO anytrack.lease (id, destination, until, owner)
-            VALUES (p_lease, p_destination, greatest(p_now, p_floor) + p_seconds, p_owner);
+            VALUES (p_lease, p_destination, p_now + p_seconds, p_owner);
+        PERFORM anytrack.lower_floor_v1(p_destination, v_floor, p_now + p_seconds);
     END IF;
 END $$;
 

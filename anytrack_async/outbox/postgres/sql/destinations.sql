@@ -7,7 +7,8 @@ LANGUAGE sql STABLE AS $$ SELECT 'anytrack.retention'::regclass::oid::bigint << 
 -- The position up to which a destination has only exceptions left.
 CREATE OR REPLACE FUNCTION anytrack.settled_v1(p_destination text) RETURNS bigint
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
-    SELECT coalesce((SELECT min(first) - 1 FROM anytrack.span WHERE destination = p_destination),
+    SELECT coalesce((SELECT min(first) - 1 FROM anytrack.span WHERE destination = p_destination
+            AND first > (SELECT pruned FROM anytrack.retention)),  -- not along all deleted ones
         (SELECT cursor FROM anytrack.progress WHERE destination = p_destination
             ORDER BY cursor DESC LIMIT 1))
 $$;
@@ -110,10 +111,12 @@ BEGIN
         coalesce(sum(size) FILTER (WHERE until <= v_now
             OR (until IS NULL AND attempts > 0)), 0)::bigint AS retrying
         FROM anytrack.span LEFT JOIN anytrack.lease ON lease.id = span.lease
-        WHERE span.destination = d.name) AS in_spans
+        WHERE span.destination = d.name AND first > (SELECT pruned FROM anytrack.retention)
+        ) AS in_spans
     CROSS JOIN LATERAL (SELECT count(*) AS retries
         FROM anytrack.lease JOIN anytrack.exception ON exception.lease = lease.id
-        WHERE lease.destination = d.name AND until > v_now AND exception.lease <> 0) AS leased
+        WHERE lease.destination = d.name AND until > v_now AND until >= p.floor
+            AND exception.lease <> 0) AS leased
     ORDER BY d.name;
     IF NOT FOUND THEN
         RETURN QUERY SELECT v_now, '', v_upto - pruned, 0::bigint, 0::bigint, 0::bigint, 0::bigint
@@ -130,7 +133,8 @@ DECLARE
 BEGIN
     RETURN QUERY SELECT anytrack.now_v1(p_now), d.name, page.at FROM anytrack.destination AS d
     CROSS JOIN LATERAL (SELECT min(seq) AS seq FROM (
-        SELECT min(first) AS seq FROM anytrack.span WHERE destination = d.name
+        SELECT min(first) AS seq FROM anytrack.span
+            WHERE destination = d.name AND first > (SELECT pruned FROM anytrack.retention)
         UNION ALL (SELECT greatest(place, p.cursor + 1) FROM
             (SELECT cursor FROM anytrack.progress WHERE destination = d.name
                 ORDER BY cursor DESC LIMIT 1) AS p, anytrack.page

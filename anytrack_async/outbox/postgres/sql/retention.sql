@@ -36,7 +36,6 @@ LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     v_last anytrack.numbering;
 BEGIN
-    PERFORM anytrack.sequence_v1();
     SELECT * INTO v_last FROM anytrack.numbering ORDER BY upto DESC, n DESC LIMIT 1;
     DELETE FROM anytrack.arrival WHERE xid < pg_snapshot_xmin(v_last.snap)
         AND EXISTS (SELECT FROM anytrack.page WHERE page.block = arrival.block);

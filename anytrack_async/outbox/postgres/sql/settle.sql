@@ -1,5 +1,6 @@
 -- Ending claims. Deleting the lease is what decides: it is there for one worker only, so a worker
--- that was too late changes nothing.
+-- that was too late changes nothing. While a snapshot is held, the index of lease by destination has
+-- a deleted row for each claim since then, so nothing may look for a lease there that has its id.
 
 -- End a claim of which everything was delivered; false if the lease was lost.
 CREATE OR REPLACE FUNCTION anytrack.settle_v2(p_destination text, p_lease bigint, p_now float8)
@@ -8,7 +9,8 @@ DECLARE
     v_ended int;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    DELETE FROM anytrack.lease WHERE id = p_lease AND destination = p_destination;
+    DELETE FROM anytrack.lease
+        WHERE id = p_lease AND (destination = p_destination) IS TRUE;  -- by the index of id alone
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -64,7 +66,8 @@ DECLARE
     v_dead int;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    DELETE FROM anytrack.lease WHERE id = p_lease AND destination = p_destination;
+    DELETE FROM anytrack.lease
+        WHERE id = p_lease AND (destination = p_destination) IS TRUE;  -- by the index of id alone
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -122,10 +125,9 @@ CREATE OR REPLACE FUNCTION anytrack.renew_v1(
 ) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    UPDATE anytrack.lease SET until = greatest(anytrack.now_v1(p_now), (
-            SELECT floor FROM anytrack.progress WHERE destination = p_destination
-                ORDER BY cursor DESC LIMIT 1)) + p_seconds
-        WHERE id = p_lease AND destination = p_destination;
+    -- Never earlier than before: a claim may just have taken that for its floor.
+    UPDATE anytrack.lease SET until = greatest(until, anytrack.now_v1(p_now) + p_seconds)
+        WHERE id = p_lease AND (destination = p_destination) IS TRUE;
     RETURN FOUND;
 END $$;
 
@@ -135,7 +137,8 @@ CREATE OR REPLACE FUNCTION anytrack.release_v1(
 ) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    DELETE FROM anytrack.lease WHERE id = p_lease AND destination = p_destination;
+    DELETE FROM anytrack.lease
+        WHERE id = p_lease AND (destination = p_destination) IS TRUE;  -- by the index of id alone
     IF NOT FOUND THEN
         RETURN false;
     END IF;

@@ -84,8 +84,8 @@ CREATE TABLE IF NOT EXISTS anytrack.destination (
 );
 
 -- The cursor of each destination: the newest row counts, as in numbering. skipped counts the
--- conversions for others before the cursor. No lease ends before floor, so that the look for ended
--- leases need not walk along those that were deleted.
+-- conversions for others before the cursor. No lease ends before floor, which is that of the first
+-- lease as the last claim found it: the look for the first lease need not walk along all deleted ones.
 CREATE TABLE IF NOT EXISTS anytrack.progress (
     destination text COLLATE "C",
     cursor bigint,
