@@ -38,10 +38,24 @@ BEGIN
     END IF;
 END $$;
 
--- Record the attempts of a lease that ended without a result, before it is returned. The reason is the
--- same for all, so it is not stored.
+-- Record and count the attempts of a lease that ended without a result, before it is returned. The
+-- reason is the same for all, so it is not stored.
 CREATE OR REPLACE FUNCTION anytrack.add_lost_v1(p_lease bigint, p_at float8) RETURNS void
 LANGUAGE sql AS $$
+    INSERT INTO anytrack.new_outcomes (minute, destination, status, code, count, seconds)
+        SELECT floor(p_at / 60)::bigint * 60, destination, 'waiting', 'lease_lost',
+            sum(n), sum(n * greatest(p_at - at, 0))
+        FROM (
+            SELECT s.destination, page.at,
+                least(s.last, page.place + page.n - 1) - greatest(s.first, page.place) + 1 AS n
+            FROM anytrack.span AS s JOIN anytrack.page ON page.place <= s.last AND page.place >= (
+                SELECT place FROM anytrack.page WHERE place <= s.first ORDER BY place DESC LIMIT 1)
+            WHERE s.lease = p_lease AND s.lease <> 0
+                AND (page.recipients IS NULL OR s.destination = ANY (page.recipients))
+            UNION ALL SELECT e.destination, page.at, 1
+            FROM anytrack.exception AS e CROSS JOIN LATERAL anytrack.page_at_v1(e.seq) AS page
+            WHERE e.lease = p_lease AND e.lease <> 0) AS lost
+        GROUP BY destination;
     INSERT INTO anytrack.history_attempts
             (last, first, destination, at, number, status, code, error)
         SELECT last, first, destination, p_at, attempts + 1, 'waiting', 'lease_lost', ''
