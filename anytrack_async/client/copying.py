@@ -4,7 +4,8 @@
     waiting, retrying      waits for the same destinations, from its first attempt on
     dead                   dead, with the reason
     delivered, discarded   its event id is known there, so that a repeat sends nothing
-    counts of the history  are added to those there; attempts and times of delivery stay
+    counts of the history  are added to those there
+    failed attempts        are in the history there; times of first deliveries stay in the file
 
 What was copied stays in the file. Copying again copies what has changed since, and what is there is
 a repeat; after an interruption it goes on where it was.
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 import attrs
 
+from anytrack_async.client.copied_attempts import copy_attempts
 from anytrack_async.client.copied_counts import copy_counts, not_counted
 from anytrack_async.models.contradiction import ConversionSummary
 from anytrack_async.models.conversion import Conversion, ConversionType
@@ -112,6 +114,11 @@ class _Copying:
                 self._report.damaged.append(row.event_id)
             elif names or row.event_id not in self._left:
                 groups[names].append(conversion)
+        await self._append_groups(groups)
+        copied = [row.event_id for row in rows if row.event_id not in self._left]
+        await copy_attempts(self._source, self._target, copied, reports)
+
+    async def _append_groups(self, groups: Mapping[tuple[str, ...], Sequence[Conversion]]) -> None:
         for names, conversions in groups.items():
             results = await self._target.append(conversions, list(names))
             new = results.count(Appended.NEW)

@@ -18,12 +18,13 @@ NAMES = ["alpha", "beta"]
 
 
 async def filled(path):
-    """Return an open file: 1 delivered and dropped, 2 dead at alpha, 3 for beta only, 4 to 9."""
+    """Return an open file: 1 delivered after a retry, 2 dead at alpha, 3 for beta only, 4 to 9."""
     source = SQLiteOutbox(path)
     await source.open(NAMES)
     await source.append(sales(1, 2))
     claim = await source.claim("alpha", 10, 60)
-    await source.settle(claim, failures(claim, 2))
+    await source.settle(claim, [*failures(claim, 1, due=0.0), *failures(claim, 2)])
+    await source.settle(await source.claim("alpha", 10, 60))
     await source.settle(await source.claim("beta", 1, 60))
     await source.prune(remember=3600)
     await source.append([sale(3)], ["beta"])
@@ -49,9 +50,17 @@ async def test_every_state_is_copied(tmp_path, postgres_dsn, postgres_schema, mo
     first, contradicting = await target.append([sale(1), sale(4, revenue=99)])
     assert first is Appended.REPEAT
     assert isinstance(contradicting, Contradiction)
+    attempts = {number: await source.attempts(f"sale:{number}") for number in (1, 2, 4)}
 
     again = await copy_outbox(source, target, path)
     assert (again.waiting, again.dead, again.remembered, again.known) == (0, 0, 0, 9)
+    for number, own in attempts.items():
+        assert await target.attempts(f"sale:{number}") == own
+    assert [item.status for item in attempts[2]] == ["dead"]
+    assert [(item.status, item.number) for item in attempts[1]] == [
+        ("waiting", 1),
+        ("delivered", 2),
+    ]
     assert sorted(await deliver(target, "alpha")) == [4, 5, 6, 7, 8, 9]
     assert sorted(await deliver(target, "beta")) == [2, 3, 4, 5, 6, 7, 8, 9]
     await source.aclose()
@@ -114,11 +123,11 @@ async def test_counts_are_copied_once_and_what_was_counted_since_is_added(
 
     for _ in range(2):
         await copy_outbox(source, target, path)
-        # The sum of 1 to 9, and the one outcome of each of 1 and 2 at alpha, and of 1 at beta.
-        assert await counted() == ({"own": (1, 100), "": (9, 45)}, 3)
+        # The sum of 1 to 9; two outcomes of 1 at alpha and one at beta, and one of 2 at alpha.
+        assert await counted() == ({"own": (1, 100), "": (9, 45)}, 4)
     await source.append(sales(10))
     await source.settle(await source.claim("beta", 1, 60))
     await copy_outbox(source, target, path)
-    assert await counted() == ({"own": (1, 100), "": (10, 55)}, 4)
+    assert await counted() == ({"own": (1, 100), "": (10, 55)}, 5)
     await source.aclose()
     await target.aclose()
