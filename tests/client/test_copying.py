@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import anyio
 import pytest
 
@@ -131,3 +134,68 @@ async def test_counts_are_copied_once_and_what_was_counted_since_is_added(
     assert await counted() == ({"own": (1, 100), "": (10, 55)}, 5)
     await source.aclose()
     await target.aclose()
+
+
+async def test_a_copy_that_is_killed_goes_on_and_what_is_dead_twice_stays_so(
+    tmp_path, postgres_dsn, postgres_schema, monkeypatch
+):
+    monkeypatch.setattr(copying, "_LEASE", 0.3)
+    path = tmp_path / "outbox.db"
+    source = SQLiteOutbox(path)
+    await source.open(NAMES)
+    await source.append(sales(*range(1, 31)))
+    for name, dead in (("alpha", range(1, 7)), ("beta", range(4, 10))):
+        claim = await source.claim(name, 20, 60)
+        await source.settle(claim, [*failures(claim, *dead), *failures(claim, 15, due=0.0)])
+    for method, calls in (("settle", 2), ("append", 15)):  # 12 appends of single dead letters
+        await source.aclose()
+        command = [sys.executable, "-c", KILLED, path, postgres_dsn, postgres_schema]
+        killed = await anyio.run_process([*command, method, str(calls)], check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        await source.open(NAMES)
+    target = PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    await copy(source, target, path)
+
+    for outbox in (source, target):
+        depths = await outbox.depths()
+        assert [(depths[name].waiting, depths[name].dead) for name in NAMES] == [(11, 6), (11, 6)]
+    for number in range(1, 31):
+        own = await source.attempts(f"sale:{number}")
+        copied = await target.attempts(f"sale:{number}")
+        assert [item for item in copied if item.code != "lease_lost"] == own
+    assert (await target.verify()).is_intact
+    await source.aclose()
+    await target.aclose()
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+
+from anytrack_async import PostgresOutbox, SQLiteOutbox
+from anytrack_async.client import copying
+
+path, dsn, schema, method, calls = sys.argv[1:]
+copying._AT_ONCE, copying._LEASE = 4, 0.3
+left = int(calls)
+original = getattr(PostgresOutbox, method)
+
+
+async def counted(*args, **options):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await original(*args, **options)
+
+
+async def main():
+    setattr(PostgresOutbox, method, counted)
+    source, target = SQLiteOutbox(path), PostgresOutbox(dsn, schema=schema)
+    await source.open([])
+    await target.open(["alpha", "beta"])
+    await copying.copy_outbox(source, target, Path(path))
+
+
+asyncio.run(main())
+"""
