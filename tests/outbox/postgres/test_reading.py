@@ -4,8 +4,8 @@ import pytest
 
 from anytrack_async.codec.storage import digest_of, encode
 from anytrack_async.errors import DecodeError
-from anytrack_async.outbox.postgres.claim import CACHED_BYTES, ConversionCache
 from anytrack_async.outbox.postgres.encryption import RowCipher
+from anytrack_async.outbox.postgres.reading import CACHED_BYTES, ConversionCache
 from anytrack_async.testing.outbox_rules.base import sale
 
 
