@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import decode
@@ -38,6 +39,7 @@ class ConversionCache:
     # Two dicts, because one costs more for each conversion that it drops: once the newer one has
     # half of them, the older one is dropped as a whole.
     def __init__(self, size: int, cipher: RowCipher) -> None:
+        self.size = size
         self._half = max(1, size // 2)
         self._cipher = cipher
         self._newer: dict[bytes, Conversion] = {}
@@ -118,8 +120,19 @@ class Records(NamedTuple):
     decoded: Sequence[Conversion | DecodeError]
 
 
+class _Reading(NamedTuple):
+    """A range of positions that a lane is reading."""
+
+    first: int
+    last: int
+    over: anyio.Event
+
+
 class RecordReader:
-    """Reads the conversions of claims.
+    """Reads the conversions of claims, each only once for all lanes.
+
+    Lanes that work off a backlog claim the same ranges at about the same time. A lane whose range
+    another one is reading waits for that one, and finds the conversions in the cache then.
 
     Args:
         db: the database.
@@ -136,6 +149,8 @@ class RecordReader:
         self._db = db
         self._cache = cache
         self._know_keys = know_keys
+        self._readings: list[_Reading] = []
+        self._last_read = 0  # the greatest position that a lane has read
         self._followers: set[str] = set()  # destinations whose last claim was in the cache
 
     async def read(
@@ -145,7 +160,7 @@ class RecordReader:
 
         Args:
             name: the destination that they are addressed to.
-            firsts: the first position of each range.
+            firsts: the first position of each range, in their order.
             lasts: the last one.
             large_bytes: bytes of memory that the large ones take.
 
@@ -154,15 +169,32 @@ class RecordReader:
             MissingKeyError: one is encrypted with a key that the program does not have.
             OutboxError: the database failed.
         """
-        if name in self._followers:
+        first, last = firsts[0], lasts[-1]
+        await self._wait_for_reading(first)
+        if name in self._followers or self._last_read - self._cache.size < first <= last <= (
+            self._last_read
+        ):
             seqs, times, digests, _ = await self._fetch(queries.DIGESTS, name, firsts, lasts)
             conversions = self._cache.find(digests)
             if all(conversions):
                 return Records(seqs, times, cast("list[Conversion]", conversions))
-        seqs, times, digests, payloads = await self._fetch(queries.RECORDS, name, firsts, lasts)
-        await self._know_keys(payloads)
-        decoded = await self._decode_in_steps(name, payloads, digests, large_bytes)
+        reading = _Reading(first, last, anyio.Event())
+        self._readings.append(reading)
+        try:
+            seqs, times, digests, payloads = await self._fetch(queries.RECORDS, name, firsts, lasts)
+            await self._know_keys(payloads)
+            decoded = await self._decode_in_steps(name, payloads, digests, large_bytes)
+            self._last_read = last
+        finally:
+            self._readings.remove(reading)
+            reading.over.set()
         return Records(seqs, times, decoded)
+
+    async def _wait_for_reading(self, first: int) -> None:
+        for reading in self._readings:
+            if reading.first <= first <= reading.last:
+                await reading.over.wait()
+                return
 
     async def _fetch(
         self,
