@@ -13,7 +13,7 @@ from typing import Any
 
 from anytrack_async.events import Observer, UnusualConfirmation
 from anytrack_async.observers import LoggingObserver
-from anytrack_async.transport.message import Response, parse_json
+from anytrack_async.transport.message import Response, parse_reply
 
 _STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})
 """These statuses say that something was done; a 200 only says that there is a body."""
@@ -64,7 +64,7 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     if content.lower() == b"success":
         return True
     try:
-        body = parse_json(content)
+        body = parse_reply(content)
     except ValueError:
         return False
     if isinstance(body, dict):

@@ -48,7 +48,8 @@ class OutcomeCount:
     """How many attempts at conversions ended in the same way within one minute.
 
     A conversion that was delivered at its third attempt counts three times: twice as waiting, with
-    the codes of the failures, and once as delivered.
+    the codes of the failures, and once as delivered. An attempt that ended with its worker counts
+    as waiting, with `LEASE_LOST_CODE`, in the minute in which another worker takes it over.
 
     Attributes:
         destination: the destination's name.

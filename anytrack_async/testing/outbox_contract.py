@@ -15,6 +15,7 @@ from anytrack_async.testing.outbox_rules.accepted import AcceptedRules, SummaryR
 from anytrack_async.testing.outbox_rules.append import AppendRules
 from anytrack_async.testing.outbox_rules.base import CAPACITY, LEASE, Clock, sale, sales
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.dead_letter_steps import DeadLetterStepRules
 from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.destinations import DestinationRules
 from anytrack_async.testing.outbox_rules.erasing import ErasingRules
@@ -34,6 +35,7 @@ class OutboxContract(
     SettleRules,
     ReportRules,
     DeadLetterRules,
+    DeadLetterStepRules,
     DestinationRules,
     RetentionRules,
     CheckpointRules,

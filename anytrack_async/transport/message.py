@@ -38,6 +38,10 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _DIGITS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_NUMBER = b"0" * 19  # digits: orjson reads an integer beyond 64 bits as an inexact float
 _MAX_BROKEN_SHARE = 10  # one character in ten
+_MAX_HEADER = 200  # characters of a time
+_SMALL_REPLY = 16_384  # bytes
+_HUGE_NUMBER = b"0" * 400  # digits: reading 4,300 takes 0.1 ms
+_MAX_REPLY_VALUES = 20_000  # HubSpot writes a few thousand for its largest batch
 
 
 class TotalTimeout(httpx.ReadTimeout):
@@ -127,23 +131,27 @@ class Response(NamedTuple):
         return parse_retry_after(self.headers)
 
     def json(self) -> Any:
-        """Return the body as JSON; see `parse_json`.
+        """Return the body as JSON; see `parse_reply`.
 
         Raises:
             DecodeError: the body is not JSON. The message names service and status, never the body.
         """
         try:
-            return parse_json(self.content)
+            return parse_reply(self.content)
         except ValueError:
-            raise DecodeError(
-                f"{self.service}: the response (status {self.status}, {len(self.content)} bytes) "
-                "is not JSON"
-            ) from None
+            raise self.decode_error() from None
+
+    def decode_error(self) -> DecodeError:
+        """Return the error of a body that is not JSON."""
+        return DecodeError(
+            f"{self.service}: the response (status {self.status}, {len(self.content)} bytes) is "
+            "not JSON"
+        )
 
     def json_object(self) -> Mapping[str, Any]:
         """Return the body as a JSON object, or an empty one if the body is anything else."""
         try:
-            body = parse_json(self.content)
+            body = parse_reply(self.content)
         except ValueError:
             return {}
         return body if isinstance(body, dict) else {}
@@ -180,14 +188,16 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
 
     Source: RFC 9110, section 10.2.3: seconds, or an HTTP date.
     """
-    value = headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", "")[:_MAX_HEADER].strip()
     if not value:
         return None
     try:
         # Of two headers, "7, 9", the first: aiohttp returns no other.
         seconds = float(value.partition(",")[0])
     except ValueError:
-        return _seconds_until(value, now or _date(headers.get("date", "")) or datetime.now(UTC))
+        return _seconds_until(
+            value, now or _date(headers.get("date", "")[:_MAX_HEADER]) or datetime.now(UTC)
+        )
     return max(seconds, 0.0) if isfinite(seconds) else None
 
 
@@ -222,6 +232,22 @@ def parse_json(content: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     return _parse_leniently(_decode_text(content))
+
+
+def parse_reply(content: bytes) -> Any:
+    """Return `parse_json` of the body of an error, or of a response to a delivery.
+
+    These are read on the event loop. 1 MiB of ``[],[],…`` are 350,000 lists, which would take 25 MB
+    and half a second; so a body of more than about 20,000 values or escapes counts as no JSON.
+
+    Raises:
+        ValueError: *content* is not JSON, or has too many values.
+    """
+    if len(content) > _SMALL_REPLY:
+        values = sum(map(content.count, b",[{\\"))
+        if values > _MAX_REPLY_VALUES or _HUGE_NUMBER in content.translate(_DIGITS_ONLY):
+            raise ValueError("too many values")
+    return parse_json(content)
 
 
 def _parse_leniently(text: str) -> Any:
@@ -291,26 +317,29 @@ def _replace_escapes(text: str) -> str:
 
 
 async def read_json(response: Response) -> Any:
-    """Return the JSON of *response*; a big body is parsed in a worker thread.
+    """Return the JSON of *response*, which was read; a big body is parsed in a worker thread.
 
     Raises:
         DecodeError: the body is not JSON.
     """
-    if len(response.content) < _BIG_BODY:
-        return response.json()
-    return await anyio.to_thread.run_sync(_parse_big, response, abandon_on_cancel=True)
+    try:
+        if len(response.content) < _BIG_BODY:
+            return parse_json(response.content)
+        return await anyio.to_thread.run_sync(_parse_big, response.content, abandon_on_cancel=True)
+    except ValueError:
+        raise response.decode_error() from None
 
 
-def _parse_big(response: Response) -> Any:
+def _parse_big(content: bytes) -> Any:
     # A parser holds the interpreter lock until it is done, in a worker thread as well, and so would
     # stall the event loop. Big bodies are lists of records, ``{"data": [{…}, {…}], "total": 2}``:
     # these are parsed record by record, and the lock is free in between. Any other body, which is
     # rarely big, is parsed at once.
     try:
-        body = _parse_list(_decode_text(response.content))
+        body = _parse_list(_decode_text(content))
     except (ValueError, RecursionError):
         body = None
-    return response.json() if body is None else body
+    return parse_json(content) if body is None else body
 
 
 def _parse_list(text: str) -> dict[str, Any] | None:

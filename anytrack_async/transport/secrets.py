@@ -32,7 +32,7 @@ from typing import Any, Final
 
 import httpx
 
-from anytrack_async.transport.message import Response, parse_json
+from anytrack_async.transport.message import Response, parse_reply
 from anytrack_async.transport.secret_disguises import Spread, encoded_spans
 
 MASK: Final = "***"
@@ -158,7 +158,7 @@ class Secrets:
     def _mask_content(self, content: bytes) -> bytes:
         mask = _JsonMask(self)
         try:
-            body = mask.apply(parse_json(content))
+            body = mask.apply(parse_reply(content))
             return json.dumps(body).encode() if mask.changed else content
         except ValueError:  # not JSON
             text = mask.apply(content.decode(errors="replace"))

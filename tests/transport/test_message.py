@@ -355,3 +355,19 @@ async def test_a_big_list_is_parsed_record_by_record_in_a_worker_thread(
 
     assert len(threads) == 300
     assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "0", "NaN", '"\\ud800"', "1" * 4_000, '{"a":0}'])
+def test_a_reply_of_too_many_values_is_no_json(value: str):
+    reply = Response(200, {}, f"[{','.join([value] * (900_000 // len(value)))}]".encode())
+
+    assert reply.json_object() == {}
+    with pytest.raises(DecodeError, match="is not JSON"):
+        reply.json()
+
+
+def test_the_reply_to_the_largest_batch_is_read():
+    fields = {f"property_{number}": "value, with commas" for number in range(50)}
+    body = {"results": [{"id": str(number), "properties": fields} for number in range(100)]}
+
+    assert Response(200, {}, json.dumps(body).encode()).json() == body

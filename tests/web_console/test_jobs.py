@@ -151,8 +151,14 @@ async def test_closing_the_console_ends_a_job(outbox, gate):
     assert (await outbox.depths())["meta"].dead == 20
 
 
-async def test_an_outbox_without_steps_changes_all_at_once():
-    outbox = MemoryOutbox()
+class WithoutSteps(MemoryOutbox):
+    change_dead_letters = None
+
+
+@pytest.mark.parametrize("engine", [MemoryOutbox, WithoutSteps])
+async def test_other_outboxes_change_all_too(engine, monkeypatch):
+    monkeypatch.setattr("anytrack_async.outbox.memory.dead_letter_steps._CHANGED_PER_STEP", 11)
+    outbox = engine()
     await fill(outbox)
     async with browser(console(outbox, admin=anna)) as http:
         response = await http.post("/replay", data=ALL)

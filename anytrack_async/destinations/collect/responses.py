@@ -110,10 +110,12 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
 def _says_failure(body: Mapping[str, Any]) -> bool:
     failed = any(body.get(name) is False for name in ("success", "ok", "result", "status"))
     if failed or body.get("error") or body.get("errors"):
-        return not _names_duplicate(str(body.get("error") or body.get("message") or ""))
+        return not _names_duplicate(
+            str(body.get("error") or body.get("message") or "")[:_LONGEST_LOOK]
+        )
     status, code = body.get("status"), body.get("code")
     numbers = [number for number in (status, code) if type(number) is int]
-    words = [word for word in (status, body.get("result")) if isinstance(word, str)]
+    words = [word[:200] for word in (status, body.get("result")) if isinstance(word, str)]
     return any(map(_names_failure, words)) or any(number >= 400 for number in numbers)
 
 
@@ -141,7 +143,8 @@ def _says_nothing(response: Response, text: str) -> bool:
     try:
         body = response.json()
     except DecodeError:
-        words = text
+        is_text = text.lstrip()[:1] not in ("{", "[") and len(response.content) < _LONGEST_LOOK
+        words = text if is_text else ""
     else:
         if isinstance(body, dict) and not _names_reason(body):
             return False  # AnyTrack's, perhaps

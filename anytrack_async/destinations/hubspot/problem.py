@@ -46,6 +46,7 @@ _CORRELATION_ID = re.compile(r"[\w-]{1,64}")
 _OUR_PROPERTY_IS_MISSING = re.compile(r"(?i)\b(anytrack_\w+)\b.*\b(?:exist|unique)")
 _MOST_DETAILS = 6
 _MOST_SCOPES = 8
+_MOST_OBJECTS = 500  # that are looked at in a list: a request has at most 100 inputs
 _LONGEST_MESSAGE = 400
 
 
@@ -307,7 +308,7 @@ def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
     values = body.get(name) if isinstance(body, Mapping) else None
     if not isinstance(values, list):
         return []
-    return [item for item in values if isinstance(item, Mapping)]
+    return [item for item in values[:_MOST_OBJECTS] if isinstance(item, Mapping)]
 
 
 def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:

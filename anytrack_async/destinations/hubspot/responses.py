@@ -20,7 +20,7 @@ from anytrack_async.destinations.hubspot.problem import (
     describe_failure,
 )
 from anytrack_async.destinations.hubspot.rate_limit import rate_limit_header
-from anytrack_async.transport.message import parse_json, parse_retry_after
+from anytrack_async.transport.message import parse_reply, parse_retry_after
 
 _HOUR = 3600.0
 _DAY = 86_400.0
@@ -132,7 +132,7 @@ def seconds_until_midnight(now: datetime, zone: tzinfo | None) -> float:
 def json_or_none(content: bytes) -> Any:
     """Return *content* parsed as JSON; None if it is not JSON."""
     try:
-        return parse_json(content)
+        return parse_reply(content)
     except ValueError:
         return None
 
@@ -222,7 +222,7 @@ def _rate_interval(headers: Mapping[str, str]) -> float:
 def _json_object(content: bytes) -> Mapping[str, Any] | None:
     """Return the JSON object in *content*; None if it is not JSON, empty if it is no object."""
     try:
-        body = parse_json(content)
+        body = parse_reply(content)
     except ValueError:
         return None
     return body if isinstance(body, dict) else {}

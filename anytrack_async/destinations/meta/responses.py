@@ -59,6 +59,9 @@ _MEANING = {
     2_804_050: "too little customer data to match by",
 }
 
+# Of what Meta says beside a success. Far fewer characters are logged.
+_MOST_MESSAGES, _MOST_CHARACTERS = 10, 8_192
+
 _OWN_FIELDS = ("fbtrace_id",)
 
 # Quota
@@ -159,8 +162,9 @@ def _wait(response: Response, throttled: int) -> float:
 def _log_messages(body: Mapping[str, Any], request_content: bytes) -> None:
     if messages := body.get("messages"):
         private = quotable_texts(request_content)
-        for message in messages if isinstance(messages, list) else ():
-            _log.warning("Meta says: %s", safe_text(redact(str(message), private)))
+        for message in messages[:_MOST_MESSAGES] if isinstance(messages, list) else ():
+            text = str(message)[:_MOST_CHARACTERS]
+            _log.warning("Meta says: %s", safe_text(redact(text, private)))
 
 
 # Errors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from operator import attrgetter
+from typing import NamedTuple
 
 import attrs
 
@@ -13,13 +14,27 @@ from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress, Lease, Span
 
 
+class LostAttempt(NamedTuple):
+    """A conversion in a lease that expired.
+
+    Attributes:
+        event_id: its event id.
+        number: how many attempts it has made.
+        accepted_at: when it was accepted, unix seconds.
+    """
+
+    event_id: str
+    number: int
+    accepted_at: float
+
+
 class ClaimBuilder:
     """Builds one claim: up to *limit* entries of *log* for the destination *name*.
 
     Attributes:
         lease: the lease on them, without its end.
         large_bytes: bytes of memory of the large ones.
-        lost: event ids of the conversions in leases that expired, with the number of their attempt.
+        lost: what is in leases that expired.
     """
 
     def __init__(
@@ -27,7 +42,7 @@ class ClaimBuilder:
     ) -> None:
         self.lease = Lease()
         self.large_bytes = 0
-        self.lost: list[tuple[str, int]] = []
+        self.lost: list[LostAttempt] = []
         self._parts: list[Entries] = []
         self._log = log
         self._name = name
@@ -58,11 +73,15 @@ class ClaimBuilder:
         if lease is None:
             return False
         self.lost += [
-            (entry.conversion.event_id, entry.attempts) for entry in map(self._retry, lease.retries)
+            LostAttempt(entry.conversion.event_id, entry.attempts, entry.accepted_at)
+            for entry in map(self._retry, lease.retries)
         ]
         for span in lease.spans:
             entries, _ = self._log.scan(self._name, span.first, span.last, span.size)
-            self.lost += [(event_id, span.attempts) for event_id in entries.event_ids]
+            self.lost += [
+                LostAttempt(event_id, span.attempts, at)
+                for event_id, at in zip(entries.event_ids, entries.accepted_at, strict=True)
+            ]
         return True
 
     def _add_entries(self, entries: Entries) -> None:

@@ -49,15 +49,24 @@ class MemoryDeadLetters(DeadLetterMethods):
         return reports.dead_letters(self._log, destinations, keys, limit)
 
     async def _replay_selected(self, selection: DeadLetterSelection) -> int:
-        destinations, now = self._selected(selection.destination), self._clock()
-        keys = [*self._find_dead(destinations, selection)]
+        destinations = self._selected(selection.destination)
+        return self._replay_keys(destinations, [*self._find_dead(destinations, selection)])
+
+    def _replay_keys(
+        self, destinations: Mapping[str, DestinationProgress], keys: Sequence[tuple[int, str]]
+    ) -> int:
+        now = self._clock()
         for seq, name in keys:
             self._room.replay(destinations[name], seq, now)
         return len(keys)
 
     async def _discard_selected(self, selection: DeadLetterSelection) -> int:
         destinations = self._selected(selection.destination)
-        keys = [*self._find_dead(destinations, selection)]
+        return self._discard_keys(destinations, [*self._find_dead(destinations, selection)])
+
+    def _discard_keys(
+        self, destinations: Mapping[str, DestinationProgress], keys: Sequence[tuple[int, str]]
+    ) -> int:
         for seq, name in keys:
             self._room.discard(destinations[name], seq, self._remember_ids)
         self._mark_reclaimable(seq for seq, _ in keys)

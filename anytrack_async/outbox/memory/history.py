@@ -17,17 +17,19 @@ from anytrack_async.models.conversion import ConversionType
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, FailedEntry
-from anytrack_async.outbox.counting import Counts, status_of
+from anytrack_async.outbox.counting import Counts, Result, status_of
 from anytrack_async.outbox.history import (
     COUNTS_KEPT_FOR,
     HOUR,
     LEASE_LOST_CODE,
     LEASE_LOST_ERROR,
     MAX_SCANNED,
+    MINUTE,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
 )
+from anytrack_async.outbox.memory.claim import LostAttempt
 from anytrack_async.outbox.memory.log import MemoryLog
 
 _MAX_COUNTS = 20_000
@@ -129,10 +131,15 @@ class MemoryHistory:
             ids = [event_ids[index] for index in sent if attempts[index] == number]
             self._add(ids, attrs.evolve(attempt, number=number + counts_as_attempt))
 
-    def lose(self, destination: str, lost: Sequence[tuple[str, int]]) -> None:
-        """Record attempts whose leases expired: event ids, and which attempt it was."""
-        date = self._date()
-        for number in sorted({number for _, number in lost}):
+    def lose(self, destination: str, lost: Sequence[LostAttempt]) -> None:
+        """Record attempts whose leases expired."""
+        if not lost:
+            return
+        now, date = self._clock(), self._date()
+        result = Result(int(date) // MINUTE * MINUTE, destination, Status.WAITING, LEASE_LOST_CODE)
+        seconds = sum(now - attempt.accepted_at for attempt in lost)
+        self.counts.add_result(result, len(lost), seconds)
+        for number in sorted({attempt.number for attempt in lost}):
             attempt = PastAttempt(
                 destination=destination,
                 at=date,
@@ -141,7 +148,7 @@ class MemoryHistory:
                 code=LEASE_LOST_CODE,
                 error=LEASE_LOST_ERROR,
             )
-            self._add([event_id for event_id, own in lost if own == number], attempt)
+            self._add([own.event_id for own in lost if own.number == number], attempt)
 
     def _add(
         self, event_ids: Sequence[str], attempt: PastAttempt, *, first_time: bool = False

@@ -127,11 +127,12 @@ def find_dead(
         for seq, exception in progress.exceptions.items():
             if seq <= after or exception.failure.due is not None:
                 continue
-            if (seqs is None or seq in seqs) and _matches(where, exception, now):
+            if (seqs is None or seq in seqs) and matches(where, exception, now):
                 yield seq, name
 
 
-def _matches(where: DeadLetterFilter, exception: FailedConversion, now: float) -> bool:
+def matches(where: DeadLetterFilter, exception: FailedConversion, now: float) -> bool:
+    """Return whether a dead letter fulfils *where* at *now*, unix seconds."""
     return where.matches(
         error=exception.failure.error,
         code=exception.failure.code,

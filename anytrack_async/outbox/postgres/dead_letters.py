@@ -71,10 +71,12 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
                 keys, after, more = await self._next_keys(names, where, after, count)
             else:
                 keys, more = await self._keys_of(names, ids, where, after, count), False
-            page, is_full = await self._read(keys)
+            page, end = await self._read(keys)
             letters += page
-            if is_full:
-                break
+            if end is not None:
+                after, more = end, True
+                if letters:
+                    break
         return letters
 
     async def _names(self, destination: str | None) -> Sequence[str]:
@@ -91,10 +93,18 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
         return [destination]
 
     async def _next_keys(
-        self, names: Sequence[str], where: DeadLetterFilter, after: int, limit: int
+        self,
+        names: Sequence[str],
+        where: DeadLetterFilter,
+        after: int,
+        limit: int,
+        within: int = _SEARCHED_AT_ONCE,
     ) -> tuple[list[Key], int, bool]:
-        """Return keys by position, up to which position all were looked at, and if more follow."""
-        count = limit if where == ALL else max(limit, _SEARCHED_AT_ONCE)
+        """Return keys by position, up to which position all were looked at, and if more follow.
+
+        It looks at *within* dead letters of each destination, or at *limit* if that is more.
+        """
+        count = limit if where == ALL else max(limit, within)
         now, shift = await self._now_and_shift()
         reasons: list[_Reason] = []
         ends: list[int] = []
@@ -150,10 +160,10 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
         now = await self._db.value(queries.NOW, self._fixed_now())
         return now, self._caller_now() - now
 
-    async def _read(self, keys: Sequence[Key]) -> tuple[list[DeadLetter], bool]:
-        """Return the dead letters at *keys*, and whether they end early, as their bytes do."""
+    async def _read(self, keys: Sequence[Key]) -> tuple[list[DeadLetter], int | None]:
+        """Return the dead letters at *keys*; and the last one's position if others follow."""
         if not keys:
-            return [], False
+            return [], None
         seqs, names = [seq for seq, _ in keys], [name for _, name in keys]
         rows = await self._db.fetch(queries.LETTERS, seqs, names, _PAGE_BYTES)
         await self._know_keys(row["payload"] for row in rows)
@@ -169,7 +179,7 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
                 )
             if count % DECODED_AT_ONCE == 0:
                 await checkpoint()
-        return letters, bool(rows) and rows[-1]["seq"] < keys[-1][0]
+        return letters, rows[-1]["seq"] if rows and rows[-1]["seq"] < keys[-1][0] else None
 
     def _decode(self, row: Any, shift: float) -> DeadLetter:
         return DeadLetter(

@@ -107,6 +107,34 @@ class PostgresHistory(PostgresReports):
             return past_attempts
         return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
+    async def add_attempts(self, attempts: Mapping[str, Sequence[PastAttempt]]) -> None:
+        """Add attempts of another outbox by event id; those that are here already stay as they are.
+
+        Raises:
+            OutboxError: the database failed; adding them again is safe.
+        """
+        ids = [event_id for event_id, own in attempts.items() if own and "\0" not in event_id]
+        await self._db.fetch(queries.SEQUENCE)
+        seqs = dict(map(tuple, await self._db.fetch(queries.POSITIONS, ids)))
+        rows = [
+            self._attempt_row(seqs[event_id], attempt)
+            for event_id in ids
+            if event_id in seqs
+            for attempt in attempts[event_id]
+        ]
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            await self._db.fetch(self._cipher.listing(queries.ADD_ATTEMPTS), *columns)
+
+    def _attempt_row(self, seq: int, attempt: PastAttempt) -> tuple[object, ...]:
+        name, code = attempt.destination, attempt.code
+        error = "" if code == LEASE_LOST_CODE else attempt.error
+        return (
+            *(seq, name, attempt.at, attempt.number, str(attempt.status)),
+            *(None if code is None else storable(code), attempt.http_status),
+            *(self._cipher.seal_error(seq, name, error), attempt.due),
+        )
+
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
         (event_id,) = check_event_ids([event_id])

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import attrs
 
 from anytrack_async.outbox.base import Claim, FailedEntry
+from anytrack_async.outbox.history import MINUTE
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.history.tables import INSERT_LOST
+from anytrack_async.outbox.sqlite.history.tables import COUNT_LOST, INSERT_LOST
 from anytrack_async.outbox.sqlite.queries import claims as queries
 from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.thread import Job
@@ -121,8 +122,10 @@ def lose_lease(db: Database, lease_id: int, *, due: float, is_blamed: bool) -> N
         due: when its conversions are due.
         is_blamed: whether its conversions may have killed the worker: then it counts as an attempt.
     """
+    date = db.clock.wall()
+    db.sql.execute(COUNT_LOST, (lease_id, int(date) // MINUTE * MINUTE, db.clock.now()))
     for statement in INSERT_LOST:
-        db.sql.execute(statement, (lease_id, db.clock.wall(), int(is_blamed)))
+        db.sql.execute(statement, (lease_id, date, int(is_blamed)))
     end_lease(db.sql, lease_id, due=due, counts_as_attempt=is_blamed, is_lost=is_blamed)
 
 

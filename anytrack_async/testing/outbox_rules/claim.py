@@ -161,6 +161,10 @@ class ClaimRules(Rules):
             )
             assert (delivered.status, delivered.number) == (Status.DELIVERED, number + 1)
         assert await outbox.attempts("sale:1") == []
+        counts = await outbox.outcome_counts(since=0.0, destination="alpha")
+        (lost_count,) = [item for item in counts if item.code == LEASE_LOST_CODE]
+        assert (lost_count.status, lost_count.count) == (Status.WAITING, 3)
+        assert lost_count.seconds == 3 * 2 * LEASE
 
     async def test_an_expired_lease_is_valid_until_another_worker_claims(
         self, outbox: Outbox, clock: Clock

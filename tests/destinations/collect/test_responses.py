@@ -71,7 +71,18 @@ def test_a_refusal_is_rejected_with_its_reason(status, content, code):
         (410, "gone"),
         *((status, "") for status in (400, 406, 409, 411, 413, 415, 421, 423, 426, 431, 451, 499)),
         (415, '{"message":"unsupported media type"}'),
-        *((400, words) for words in ("Bad Request", "400 Bad Request\n", "[]", "null", '"no"')),
+        *(
+            (400, words)
+            for words in (
+                '{"error":"cu',
+                "no " * 999,
+                "Bad Request",
+                "400 Bad Request\n",
+                "[]",
+                "null",
+                '"no"',
+            )
+        ),
         (400, '{"status":400,"error":"Bad Request","path":"/collect"}'),
         (400, '{"detail":"There was an error parsing the body"}'),
         (413, '{"error":"Payload Too Large"}'),

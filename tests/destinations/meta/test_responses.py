@@ -57,6 +57,13 @@ def test_fewer_received_is_logged_as_an_error_and_retried(caplog):
     assert caplog.records[0].levelno == logging.ERROR
 
 
+def test_only_the_first_messages_are_logged(caplog):
+    messages = ["x" * 100_000, *map(str, range(3_000))]
+
+    assert outcome_of_request(response({"events_received": 1, "messages": messages}), 1)
+    assert len(caplog.records) == 10
+
+
 def test_messages_are_logged_without_customer_data(caplog):
     outcome_of_request(
         response({"events_received": 1, "messages": ["see jane@example.com", {"a": 1}]}), 1

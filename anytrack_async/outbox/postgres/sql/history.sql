@@ -38,10 +38,24 @@ BEGIN
     END IF;
 END $$;
 
--- Record the attempts of a lease that ended without a result, before it is returned. The reason is the
--- same for all, so it is not stored.
+-- Record and count the attempts of a lease that ended without a result, before it is returned. The
+-- reason is the same for all, so it is not stored.
 CREATE OR REPLACE FUNCTION anytrack.add_lost_v1(p_lease bigint, p_at float8) RETURNS void
 LANGUAGE sql AS $$
+    INSERT INTO anytrack.new_outcomes (minute, destination, status, code, count, seconds)
+        SELECT floor(p_at / 60)::bigint * 60, destination, 'waiting', 'lease_lost',
+            sum(n), sum(n * greatest(p_at - at, 0))
+        FROM (
+            SELECT s.destination, page.at,
+                least(s.last, page.place + page.n - 1) - greatest(s.first, page.place) + 1 AS n
+            FROM anytrack.span AS s JOIN anytrack.page ON page.place <= s.last AND page.place >= (
+                SELECT place FROM anytrack.page WHERE place <= s.first ORDER BY place DESC LIMIT 1)
+            WHERE s.lease = p_lease AND s.lease <> 0
+                AND (page.recipients IS NULL OR s.destination = ANY (page.recipients))
+            UNION ALL SELECT e.destination, page.at, 1
+            FROM anytrack.exception AS e CROSS JOIN LATERAL anytrack.page_at_v1(e.seq) AS page
+            WHERE e.lease = p_lease AND e.lease <> 0) AS lost
+        GROUP BY destination;
     INSERT INTO anytrack.history_attempts
             (last, first, destination, at, number, status, code, error)
         SELECT last, first, destination, p_at, attempts + 1, 'waiting', 'lease_lost', ''
@@ -167,8 +181,34 @@ CREATE OR REPLACE FUNCTION anytrack.attempts_v1(p_event_id text) RETURNS TABLE (
         SELECT * FROM anytrack.history_attempts WHERE last = r.seq AND first = r.seq
         UNION ALL SELECT * FROM anytrack.history_attempts
         WHERE first < last AND last >= r.seq AND first <= r.seq) AS a
-    WHERE r.recipients IS NULL OR a.destination = ANY (r.recipients)
+    WHERE r.recipients IS NULL OR a.first = a.last OR a.destination = ANY (r.recipients)
     ORDER BY a.id
+$$;
+
+-- Add attempts that another outbox has recorded; those that are here already change nothing. What was
+-- recorded when a dead letter was copied gives way to the attempt that it died of.
+CREATE OR REPLACE FUNCTION anytrack.add_attempts_v1(
+    p_seqs bigint[], p_destinations text[], p_ats float8[], p_numbers int[], p_statuses text[],
+    p_codes text[], p_https int[], p_errors text[], p_dues float8[]
+) RETURNS void LANGUAGE sql SET jit = off SET enable_seqscan = off AS $$
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(p_seqs, p_destinations, p_ats, p_numbers, p_statuses, p_codes, p_https,
+                p_errors, p_dues)
+            AS g (seq, destination, at, number, status, code, http_status, error, due)
+        WHERE NOT EXISTS (SELECT FROM anytrack.history_attempts AS a WHERE a.last = g.seq
+            AND a.first = g.seq AND a.destination = g.destination COLLATE "C" AND a.at = g.at
+            AND a.number = g.number AND a.status = g.status)
+    ), replaced AS (
+        DELETE FROM anytrack.history_attempts AS a USING given AS g
+        WHERE a.last = g.seq AND a.first = g.seq AND a.at > g.at AND (
+            (a.status = 'waiting' AND a.number = 0)
+            OR (a.destination = g.destination COLLATE "C" AND (a.status, a.number) = ('dead', g.number)
+                AND g.status = 'dead' AND a.code IS NOT DISTINCT FROM g.code))
+    )
+    INSERT INTO anytrack.history_attempts
+            (last, first, destination, at, number, status, code, http_status, error, due)
+        SELECT seq, seq, destination, at, number, status, code, http_status, error, due
+        FROM given ORDER BY at
 $$;
 
 -- When each destination confirmed a conversion, which may since have failed there: with its batch, or

@@ -133,6 +133,18 @@ INSERT_LOST = tuple(
     for columns, table in (("last, first", "span"), ("seq, seq", "exception"))
 )
 
+# Count the attempts of a lost lease. ?2 is the minute, ?3 the time on the file's clock.
+COUNT_LOST = f"""INSERT INTO history_outcomes (minute, destination, status, code, count, seconds)
+    SELECT ?2, destination, 'waiting', '{LEASE_LOST_CODE}', count(*), sum(max(?3 - at, 0)) FROM (
+        SELECT span.destination, log.at FROM span JOIN log ON log.seq BETWEEN first AND last
+            AND (destinations IS NULL
+                OR instr(destinations, char(10) || span.destination || char(10)))
+            WHERE lease = ?1 AND lease <> 0
+        UNION ALL SELECT exception.destination, log.at FROM exception JOIN log USING (seq)
+            WHERE lease = ?1 AND lease <> 0)
+    WHERE true GROUP BY destination ON CONFLICT DO UPDATE
+    SET count = count + excluded.count, seconds = seconds + excluded.seconds"""  # noqa: S608
+
 # The spans of a lease, which may be released.
 SPANS_OF_LEASE = "SELECT first, last, attempts FROM span WHERE lease = ?"
 
