@@ -38,9 +38,10 @@ from anytrack_async.outbox.history import (
     with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
+from anytrack_async.outbox.postgres.claim import PostgresClaim
 from anytrack_async.outbox.postgres.counts import columns
 from anytrack_async.outbox.postgres.errors import storable
+from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.sqlite.history.finding import (
     END,
