@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, PostgresOutbox, SinkLimits
+from anytrack_async.codec.storage import decode, encode
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import NAMES, connect, fill, server, server_cpu
+from benchmarks.postgres import NAMES, connect, fill, sales, server, server_cpu
 from benchmarks.postgres_workers import BATCH, claim_until_empty
 from tests.servers.postgres import PostgresServer
 
@@ -26,6 +27,8 @@ CONCURRENCIES = (1, 10, 30)
 """Jobs at once of procrastinate's worker; it fetches one at a time."""
 BATCHES = (1_000, 5_000)
 """Jobs that pgqueuer fetches at once."""
+OUR_BATCHES = (BATCH, 1_000)
+"""Conversions that a destination takes at once, as HubSpot's and Meta's do about."""
 _OURS, _STATEMENTS = "lanes of a client", "claim, read and settle, without decoding"
 _PROCRASTINATE, _PGQUEUER = "procrastinate", "pgqueuer"
 
@@ -52,18 +55,19 @@ class Cost(NamedTuple):
 def run(quick: bool) -> Row:
     """Let each work off a backlog of jobs that do nothing; a job is a delivery.
 
-    Ours is longer and procrastinate's shorter than pgqueuer's: each takes a second or two.
+    A job of the peers has the record of a conversion, and decodes it as our lanes do. Ours is
+    longer and procrastinate's shorter than pgqueuer's: each takes a second or two.
     """
     size, rounds = (500, 1) if quick else (10_000, 3)
     with server() as started:
         costs = asyncio.run(_measure(started, size, rounds))
     best = sorted(costs.items(), key=lambda item: item[1].wall)
-    procrastinate, pgqueuer = (
-        next(cost for name, cost in best if name.startswith(peer))
-        for peer in (_PROCRASTINATE, _PGQUEUER)
+    lanes, procrastinate, pgqueuer = (
+        next(cost for name, cost in best if name.startswith(contender))
+        for contender in (_OURS, _PROCRASTINATE, _PGQUEUER)
     )
-    ours, statements = costs[_OURS].wall, costs[_STATEMENTS].wall
-    slower, cpu = (procrastinate.wall / ours, pgqueuer.wall / ours), costs[_OURS].cpu
+    ours, statements = lanes.wall, costs[_STATEMENTS].wall
+    slower, cpu = (procrastinate.wall / ours, pgqueuer.wall / ours), lanes.cpu
     return Row(
         number=NUMBER,
         measure="deliveries/s of one process from PostgreSQL to 3 destinations that do nothing, "
@@ -82,9 +86,10 @@ async def _measure(started: PostgresServer, size: int, rounds: int) -> Mapping[s
     """Return contender → the cost of a delivery, the medians of interleaved rounds."""
     await _install(started.dsn)
     runs: dict[str, Callable[[], Awaitable[Cost]]] = {
-        _OURS: partial(_lanes, started, 4 * size),
-        _STATEMENTS: partial(_statements, started, 4 * size),
+        f"{_OURS}, batches of {batch:,}": partial(_lanes, started, 4 * size, batch)
+        for batch in OUR_BATCHES
     }
+    runs[_STATEMENTS] = partial(_statements, started, 4 * size)
     for concurrency in CONCURRENCIES:
         name = f"{_PROCRASTINATE}, {concurrency} at once"
         runs[name] = partial(_procrastinate, started, max(50, size // 40), concurrency)
@@ -146,10 +151,8 @@ class _Countdown:
 class _NoSink:
     """A destination that does nothing."""
 
-    limits = SinkLimits(batch=BATCH)
-
-    def __init__(self, name: str, countdown: _Countdown) -> None:
-        self.name = name
+    def __init__(self, name: str, batch: int, countdown: _Countdown) -> None:
+        self.name, self.limits = name, SinkLimits(batch=batch)
         self._countdown = countdown
 
     async def deliver(self, batch: Sequence[Conversion], /) -> list[Outcome]:
@@ -157,10 +160,10 @@ class _NoSink:
         return [Outcome.delivered()] * len(batch)
 
 
-async def _lanes(started: PostgresServer, size: int) -> Cost:
+async def _lanes(started: PostgresServer, size: int, batch: int = BATCH) -> Cost:
     await _fill(started.dsn, size)
     countdown = _Countdown(started, size * len(NAMES))
-    sinks = [_NoSink(name, countdown) for name in NAMES]
+    sinks = [_NoSink(name, batch, countdown) for name in NAMES]
     outbox = PostgresOutbox(started.dsn)  # has none of the conversions in its cache
     async with (
         AnyTrackClient(anytrack=False, sinks=sinks, outbox=outbox, log=False),
@@ -200,11 +203,17 @@ async def _procrastinate(started: PostgresServer, size: int, concurrency: int) -
     app = App(connector=connector)
 
     @app.task(name="job")
-    async def job(number: int) -> None:
+    async def job(record: str, digest: str) -> None:
+        decode(record.encode(), bytes.fromhex(digest))
         countdown.note()
 
     async with app.open_async():
-        await job.batch_defer_async(*({"number": number} for number in range(size)))
+        await job.batch_defer_async(
+            *(
+                {"record": record.decode(), "digest": digest.hex()}
+                for record, digest in map(encode, sales(size))
+            )
+        )
         await connector.execute_query_async("ANALYZE")
         countdown = _Countdown(started, size)
         await app.run_worker_async(
@@ -221,10 +230,11 @@ async def _pgqueuer(started: PostgresServer, size: int, batch: int) -> Cost:
     queuer = PgQueuer.from_asyncpg_connection(connection)
 
     @queuer.entrypoint("job")
-    async def job(_: object) -> None:
+    async def job(job: Any) -> None:
+        decode(job.payload[16:], job.payload[:16])
         countdown.note()
 
-    payloads = [str(number).encode() for number in range(size)]
+    payloads = [digest + record for record, digest in map(encode, sales(size))]
     await queuer.qm.queries.enqueue(["job"] * size, payloads, [0] * size)
     await connection.execute("ANALYZE")
     countdown = _Countdown(started, size)

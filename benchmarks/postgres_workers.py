@@ -130,7 +130,8 @@ async def claim_until_empty(
                 names.remove(name)
                 continue
             (first,), (last,) = row["firsts"], row["lasts"]
-            count += len(await connection.fetch(queries.READ_ONE, first, last, name))
+            (row,) = await connection.fetch(queries.RECORDS.one, first, last, name)
+            count += len(row[0])
             await connection.fetch(queries.SETTLE, name, lease, None)
     return count
 

@@ -66,9 +66,10 @@ def copy(
     Stop the programs that use either first. What waits in the file waits
     there for the same destinations, with its attempts and its age counted
     anew; dead letters are dead there; of everything else the event ids are
-    known, so that repeats send nothing. Ids of destinations and checkpoints
-    are not copied, and the file stays as it is. Interrupted, run it again:
-    what is there is not copied twice.
+    known, so that repeats send nothing. Failed attempts are in the history
+    there. Ids that destinations gave, times of first deliveries and
+    checkpoints are not copied, and the file stays as it is. Interrupted, run
+    it again: what is there is not copied twice.
     """
     file, database = OutboxLocation(source), OutboxLocation(target)
     if not file.path.is_file():

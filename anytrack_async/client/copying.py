@@ -4,7 +4,8 @@
     waiting, retrying      waits for the same destinations, from its first attempt on
     dead                   dead, with the reason
     delivered, discarded   its event id is known there, so that a repeat sends nothing
-    counts of the history  are added to those there; attempts and times of delivery stay
+    counts of the history  are added to those there
+    failed attempts        are in the history there; times of first deliveries stay in the file
 
 What was copied stays in the file. Copying again copies what has changed since, and what is there is
 a repeat; after an interruption it goes on where it was.
@@ -12,26 +13,33 @@ a repeat; after an interruption it goes on where it was.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+import anyio
 import attrs
 
+from anytrack_async.client.copied_attempts import copy_attempts
 from anytrack_async.client.copied_counts import copy_counts, not_counted
 from anytrack_async.models.contradiction import ConversionSummary
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
-from anytrack_async.outbox.base import Appended, FailedEntry, Outbox
+from anytrack_async.outbox.base import Appended, Claim, FailedEntry, Outbox
 from anytrack_async.outbox.capabilities import KeepsCheckpoints
 from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.outbox.sqlite.copying import StoredConversion
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 _AT_ONCE = 500
-_LEASE = 60.0  # seconds
+_LEASE = 10.0
+"""Seconds of a claim, for which a copy waits if the one before was killed while it had one."""
+
+_PAUSE = 0.05
+
 _LATER = 60.0
 """Seconds until a conversion is claimed again that was claimed among those that are dead."""
 
@@ -80,20 +88,35 @@ async def copy_outbox(
     report = CopyReport()
     copying = _Copying(source, target, report)
     name = await _checkpoint_name(source, path)
-    position = await _checkpoint(target, name)
-    await _save(target, name, str(position or 0))
+    done = await _checkpoint(target, name)
+    goes_on, done = done is not None, done or await copying.begin()
+    await _save(target, name, done)
     with not_counted(target):
-        await copying.copy_dead_letters(goes_on=position is not None)
+        letters = await copying.letters_to_copy(done, goes_on=goes_on)
+        if not done.position:  # else they were copied before it was interrupted
+            await copying.copy_dead_letters(letters)
         on_progress(report)
-        position = position or 0
-        while rows := await source.stored(after=position, limit=_AT_ONCE):
+        while rows := await source.stored(after=done.position, limit=_AT_ONCE):
             await copying.copy_rows(rows)
-            position = rows[-1].seq
-            await _save(target, name, str(position))
+            done = attrs.evolve(done, position=rows[-1].seq)
+            await _save(target, name, done)
             on_progress(report)
     await copy_counts(source, target, name)
     await _save(target, name, None)  # the next copy begins at the beginning
     return report
+
+
+@attrs.frozen(kw_only=True)
+class _Done:
+    """How far a copy is.
+
+    Attributes:
+        position: up to which the file was copied; 0 before the dead letters are.
+        full: destinations for which something waited in the target when the copy began.
+    """
+
+    position: int = 0
+    full: tuple[str, ...] = ()
 
 
 class _Copying:
@@ -112,6 +135,11 @@ class _Copying:
                 self._report.damaged.append(row.event_id)
             elif names or row.event_id not in self._left:
                 groups[names].append(conversion)
+        await self._append_groups(groups)
+        copied = [row.event_id for row in rows if row.event_id not in self._left]
+        await copy_attempts(self._source, self._target, copied, reports)
+
+    async def _append_groups(self, groups: Mapping[tuple[str, ...], Sequence[Conversion]]) -> None:
         for names, conversions in groups.items():
             results = await self._target.append(conversions, list(names))
             new = results.count(Appended.NEW)
@@ -121,26 +149,47 @@ class _Copying:
             else:
                 self._report.remembered += new
 
-    async def copy_dead_letters(self, *, goes_on: bool) -> None:
+    async def begin(self) -> _Done:
+        """Return the state before anything was copied."""
+        depths = await self._target.depths()
+        return _Done(full=tuple(name for name, depth in depths.items() if depth.waiting))
+
+    async def letters_to_copy(
+        self, done: _Done, *, goes_on: bool
+    ) -> Mapping[str, Sequence[DeadLetter]]:
+        """Return destination → dead letters; those that have to stay in the file are left out.
+
+        Args:
+            done: how far the copy is.
+            goes_on: whether it was interrupted, and may have appended them; otherwise those that
+                are known there have been copied before, and may have been replayed since.
+        """
+        letters = {
+            name: await self._dead_letters(name) for name in await self._source.destinations()
+        }
+        ids = list({letter.event_id for own in letters.values() for letter in own})
+        known = await self._target.reports(ids)
+        for name in done.full:
+            self._left |= {letter.event_id for letter in letters.get(name, ())} - set(known)
+        for name, own in letters.items():
+            if count := sum(letter.event_id in self._left for letter in own):
+                self._report.left_dead[name] = count
+        return {
+            name: [
+                letter
+                for letter in own
+                if letter.event_id not in self._left and (goes_on or letter.event_id not in known)
+            ]
+            for name, own in letters.items()
+        }
+
+    async def copy_dead_letters(self, letters: Mapping[str, Sequence[DeadLetter]]) -> None:
         """Append the dead letters, and make them dead there too.
 
         Before everything else, so that hardly anything but them can be claimed.
-
-        Args:
-            goes_on: whether a copy that was interrupted may have appended them; otherwise those
-                that are known there have been copied before, and may have been replayed since.
         """
-        depths = await self._target.depths()
-        for name in await self._source.destinations():
-            letters = await self._dead_letters(name)
-            if not goes_on:
-                reports = await self._target.reports([letter.event_id for letter in letters])
-                letters = [letter for letter in letters if letter.event_id not in reports]
-                if letters and (depth := depths.get(name)) and depth.waiting:
-                    self._report.left_dead[name] = len(letters)
-                    self._left |= {letter.event_id for letter in letters}
-                    continue
-            await self._append_dead(name, letters)
+        for name, own in letters.items():
+            await self._append_dead(name, own)
 
     async def _dead_letters(self, name: str) -> list[DeadLetter]:
         letters: list[DeadLetter] = []
@@ -159,14 +208,23 @@ class _Copying:
         for dead in await self._target.dead_letters(
             name, event_ids=list(missing), limit=len(missing) + 1
         ):
-            del missing[dead.event_id]
-        while missing and (claim := await self._target.claim(name, _AT_ONCE, _LEASE)).entries:
+            missing.pop(dead.event_id, None)
+        while missing and (claim := await self._claim(name)):
             failed = [
                 _failed(entry.seq, missing.pop(entry.conversion.event_id, None), entry.attempts)
                 for entry in claim.entries
             ]
             await self._target.settle(claim, failed)
             self._report.dead += sum(entry.due is None for entry in failed)
+
+    async def _claim(self, name: str) -> Claim | None:
+        """Claim what waits for a destination, or what a copy that was killed has claimed."""
+        while not (claim := await self._target.claim(name, _AT_ONCE, _LEASE)).entries:
+            wait = math.inf if claim.next_due is None else claim.next_due - time.time()
+            if wait > _LEASE:
+                return None
+            await anyio.sleep(max(wait, _PAUSE))
+        return claim
 
 
 def _waits_for(report: Report | None, *, or_is_dead: bool = False) -> tuple[str, ...]:
@@ -205,11 +263,15 @@ async def _checkpoint_name(source: SQLiteOutbox, path: Path) -> str:
     return f"copy {blake2b(identity.encode(), digest_size=16).hexdigest()}"
 
 
-async def _checkpoint(target: Outbox, name: str) -> int | None:
+async def _checkpoint(target: Outbox, name: str) -> _Done | None:
     value = await target.checkpoint(name) if isinstance(target, KeepsCheckpoints) else None
-    return int(value) if value else None
+    if not value:
+        return None
+    position, *full = value.decode().split("\n")
+    return _Done(position=int(position), full=tuple(full))
 
 
-async def _save(target: Outbox, name: str, value: str | None) -> None:
+async def _save(target: Outbox, name: str, done: _Done | None) -> None:
     if isinstance(target, KeepsCheckpoints):
-        await target.save_checkpoint(name, None if value is None else value.encode())
+        value = None if done is None else "\n".join((str(done.position), *done.full)).encode()
+        await target.save_checkpoint(name, value)

@@ -1,36 +1,20 @@
-"""Claims on an outbox in PostgreSQL: taking and decoding them."""
+"""Claims on an outbox in PostgreSQL: their ranges, their entries, and the columns of results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress
-from operator import itemgetter
 from secrets import randbits
 from typing import Any
 
 import attrs
-from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.remote_ids import (
-    PackedIds,
-)
-from anytrack_async.codec.storage import (
-    decode,
-)
-from anytrack_async.errors import DamagedOutboxError, DecodeError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.codec.remote_ids import PackedIds
+from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry
 from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import storable
-
-DECODED_AT_ONCE = 50
-"""Conversions decoded before other tasks may run: about a millisecond."""
-
-_BYTES_AT_ONCE = 2**17
-"""Bytes of large conversions from which on fewer are decoded at once."""
-
-CACHED_BYTES = 4_096
-"""Bytes of a record up to which its conversion is kept in the cache."""
+from anytrack_async.outbox.postgres.reading import Records
 
 
 def new_lease_id() -> int:
@@ -56,84 +40,12 @@ class PostgresClaim(Claim):
     ranges: Sequence[tuple[int, int, int]] = ()
 
 
-class ConversionCache:
-    """Decodes conversions, which *cipher* decrypts, and keeps about the newest *size*.
+class Ranges:
+    """The ranges of positions in a claim, with attempts and lost leases of each.
 
-    It finds them by their digest, not by their position: after a failover to a replica, positions
-    may be given anew.
+    Args:
+        row: the answer of ``claim_v1``.
     """
-
-    # Two dicts, because one costs more for each conversion that it drops: once the newer one has
-    # half of them, the older one is dropped as a whole.
-    def __init__(self, size: int, cipher: RowCipher) -> None:
-        self._half = max(1, size // 2)
-        self._cipher = cipher
-        self._newer: dict[bytes, Conversion] = {}
-        self._older: dict[bytes, Conversion] = {}
-
-    def remember(self, conversions: Sequence[Conversion], digests: Sequence[bytes]) -> None:
-        """Keep *conversions*, which have these digests."""
-        self._newer.update(zip(digests, conversions, strict=True))
-        if len(self._newer) >= self._half:
-            self._older, self._newer = self._newer, {}
-
-    def clear(self) -> None:
-        """Drop all conversions."""
-        self._newer, self._older = {}, {}
-
-    def find(self, digests: Sequence[bytes]) -> list[Conversion | None]:
-        """Return the conversions with these digests; None for each that is not in the cache."""
-        cached: list[Conversion | None] = [*map(self._newer.get, digests)]
-        if not all(cached):
-            pairs = zip(cached, digests, strict=True)
-            cached = [conversion or self._older.get(digest) for conversion, digest in pairs]
-        return cached
-
-    def decode(self, payload: bytes, digest: bytes) -> Conversion:
-        """Return the conversion with the record *payload*.
-
-        Raises:
-            DecodeError: it is not in the cache, and the record cannot be read.
-            MissingKeyError: it is encrypted with a key that the program does not have.
-        """
-        (conversion,) = self.find((digest,))
-        if conversion is None:
-            conversion = self.read(payload, digest)
-            if len(payload) <= CACHED_BYTES:
-                self.remember((conversion,), (digest,))
-        return conversion
-
-    def read(self, payload: bytes, digest: bytes) -> Conversion:
-        """Do the same as `decode`, without the cache."""
-        return decode(*self._cipher.open_record(payload, digest))
-
-    def decode_many(
-        self, payloads: Sequence[bytes], digests: Sequence[bytes]
-    ) -> list[Conversion | DecodeError]:
-        """Return the conversion with each of the records, or why it cannot be read.
-
-        Raises:
-            MissingKeyError: one is encrypted with a key that the program does not have.
-        """
-        decoded: list[Conversion | DecodeError] = []
-        new: dict[bytes, Conversion] = {}
-        for conversion, payload, digest in zip(self.find(digests), payloads, digests, strict=True):
-            if conversion is not None:
-                decoded.append(conversion)
-                continue
-            try:
-                decoded.append(conversion := self.read(payload, digest))
-            except DecodeError as exc:
-                decoded.append(exc)
-                continue
-            if len(payload) <= CACHED_BYTES:
-                new[digest] = conversion
-        self.remember([*new.values()], [*new])
-        return decoded
-
-
-class _Ranges:
-    """The ranges of positions in a claim, with what is known about the conversions of each."""
 
     def __init__(self, row: Any) -> None:
         columns = zip(row["firsts"], row["lasts"], row["attempts"], row["lost"], strict=True)
@@ -141,10 +53,12 @@ class _Ranges:
 
     @property
     def firsts(self) -> list[int]:
+        """The first position of each."""
         return [first for first, *_ in self._ranges]
 
     @property
     def lasts(self) -> list[int]:
+        """The last position of each."""
         return [last for _, last, *_ in self._ranges]
 
     @property
@@ -170,45 +84,22 @@ class _Ranges:
         return column, lost_leases
 
 
-def ranges_of(row: Any) -> _Ranges:
-    """Return the ranges in the answer of ``claim_v1``."""
-    return _Ranges(row)
-
-
-async def decode_claim(
-    name: str,
-    lease_id: int,
-    row: Any,
-    ranges: _Ranges,
-    rows: Sequence[Any],
-    shift: float,
-    cache: ConversionCache,
+def to_claim(
+    name: str, lease_id: int, row: Any, ranges: Ranges, records: Records, shift: float
 ) -> PostgresClaim:
-    """Return a claim with its entries decoded; other tasks may run in between.
+    """Return a claim.
 
     Args:
         name: the destination.
         lease_id: the lease.
         row: the answer of ``claim_v1``.
         ranges: its ranges.
-        rows: the records of these: position, time of acceptance, payload and digest.
+        records: the conversions in these.
         shift: seconds by which the caller's clock is ahead of the outbox's.
-        cache: decodes the records.
-
-    Raises:
-        DamagedOutboxError: records are missing.
     """
-    if not rows:
-        raise DamagedOutboxError(
-            f"the outbox is damaged: conversions that are to be delivered to {name!r} are missing "
-            "from its log"
-        )
-    rows = sorted(rows, key=itemgetter(0))
-    seqs, times, payloads, digests = zip(*rows, strict=True)
-    attempts, lost_leases = ranges.columns_of(seqs)
-    decoded = await _decode_in_steps(payloads, digests, row["large_bytes"], cache)
-    accepted_at = [accepted + shift for accepted in times]
-    entries, unreadable = _entries_of(seqs, decoded, attempts, accepted_at)
+    attempts, lost_leases = ranges.columns_of(records.seqs)
+    accepted_at = [accepted + shift for accepted in records.times]
+    entries, unreadable = _entries_of(records.seqs, records.decoded, attempts, accepted_at)
     return PostgresClaim(
         destination=name,
         lease_id=lease_id,
@@ -218,24 +109,6 @@ async def decode_claim(
         unreadable=unreadable,
         ranges=ranges.with_attempts,
     )
-
-
-async def _decode_in_steps(
-    payloads: Sequence[bytes], digests: Sequence[bytes], large_bytes: int, cache: ConversionCache
-) -> list[Any]:
-    """Return what `ConversionCache.decode_many` does; other tasks may run in between."""
-    # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
-    at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(large_bytes, _BYTES_AT_ONCE))
-    decoded: list[Any] = []
-    for start in range(0, len(payloads), at_once):
-        end = start + at_once
-        cached = cache.find(digests[start:end])
-        if all(cached):
-            decoded += cached
-        else:
-            decoded += cache.decode_many(payloads[start:end], digests[start:end])
-            await checkpoint()
-    return decoded
 
 
 def _entries_of(

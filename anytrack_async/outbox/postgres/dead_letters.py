@@ -19,7 +19,7 @@ from anytrack_async.outbox.checks import (
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.methods import DeadLetterMethods, DeadLetterSelection
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE
+from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE
 from anytrack_async.outbox.postgres.store import PostgresStore
 
 _log = logging.getLogger("anytrack_async")

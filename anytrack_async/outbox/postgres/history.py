@@ -38,9 +38,10 @@ from anytrack_async.outbox.history import (
     with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
+from anytrack_async.outbox.postgres.claim import PostgresClaim
 from anytrack_async.outbox.postgres.counts import columns
 from anytrack_async.outbox.postgres.errors import storable
+from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.sqlite.history.finding import (
     END,
@@ -105,6 +106,34 @@ class PostgresHistory(PostgresReports):
         if not past_attempts:
             return past_attempts
         return with_deliveries(past_attempts, await self.delivered_at(event_id))
+
+    async def add_attempts(self, attempts: Mapping[str, Sequence[PastAttempt]]) -> None:
+        """Add attempts of another outbox by event id; those that are here already stay as they are.
+
+        Raises:
+            OutboxError: the database failed; adding them again is safe.
+        """
+        ids = [event_id for event_id, own in attempts.items() if own and "\0" not in event_id]
+        await self._db.fetch(queries.SEQUENCE)
+        seqs = dict(map(tuple, await self._db.fetch(queries.POSITIONS, ids)))
+        rows = [
+            self._attempt_row(seqs[event_id], attempt)
+            for event_id in ids
+            if event_id in seqs
+            for attempt in attempts[event_id]
+        ]
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            await self._db.fetch(self._cipher.listing(queries.ADD_ATTEMPTS), *columns)
+
+    def _attempt_row(self, seq: int, attempt: PastAttempt) -> tuple[object, ...]:
+        name, code = attempt.destination, attempt.code
+        error = "" if code == LEASE_LOST_CODE else attempt.error
+        return (
+            *(seq, name, attempt.at, attempt.number, str(attempt.status)),
+            *(None if code is None else storable(code), attempt.http_status),
+            *(self._cipher.seal_error(seq, name, error), attempt.due),
+        )
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
@@ -233,13 +262,16 @@ class PostgresHistory(PostgresReports):
 
     def _remembered_from(self, row: Any) -> RememberedConversion:
         recipients, payload = row["recipients"], row["payload"]
+        conversion = None if payload is None else self._conversion(payload, row["digest"])
         return RememberedConversion(
             seq=row["seq"],
             event_id=row["event_id"],
             summary=row["summary"],
             destinations=None if recipients is None else tuple(recipients),
             accepted_at=row["at"],
-            conversion=None if payload is None else self._conversion(payload, row["digest"]),
+            conversion=conversion
+            if conversion and conversion.event_id == row["event_id"]
+            else None,
         )
 
     def _conversion(self, payload: bytes, digest: bytes) -> Conversion | None:

@@ -34,11 +34,11 @@ from anytrack_async.outbox.postgres.append import (
     results,
 )
 from anytrack_async.outbox.postgres.budget import Budget
-from anytrack_async.outbox.postgres.claim import CACHED_BYTES
 from anytrack_async.outbox.postgres.counts import CountWriter, columns
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import FULL, LOCKED, sqlstate
+from anytrack_async.outbox.postgres.reading import CACHED_BYTES
 
 _WRITERS = 2
 """Groups that are written at the same time: one is encoded while the other is on its way."""

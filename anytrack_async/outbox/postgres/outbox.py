@@ -35,11 +35,11 @@ from anytrack_async.outbox.methods import StoredMethods
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import (
     PostgresClaim,
-    decode_claim,
+    Ranges,
     failure_columns,
     new_lease_id,
     pack_columns,
-    ranges_of,
+    to_claim,
 )
 from anytrack_async.outbox.postgres.counts import columns as count_columns
 from anytrack_async.outbox.postgres.database import Database
@@ -267,16 +267,9 @@ class PostgresOutbox(
             if not row["is_behind"]:
                 due = row["next_due"]
                 return Claim(destination=name, next_due=None if due is None else due + shift)
-        ranges = ranges_of(row)
-        firsts, lasts = ranges.firsts, ranges.lasts
-        if not self._db.has_own_sessions:
-            rows = await self._db.fetch(queries.READ_ANYWHERE, firsts, lasts, name)
-        elif len(firsts) == 1:
-            rows = await self._db.fetch(queries.READ_ONE, firsts[0], lasts[0], name)
-        else:
-            rows = await self._db.fetch(queries.READ, firsts, lasts, name)
-        await self._know_keys(row[2] for row in rows)
-        return await decode_claim(name, lease_id, row, ranges, rows, shift, self._cache)
+        ranges = Ranges(row)
+        records = await self._records.read(name, ranges.firsts, ranges.lasts, row["large_bytes"])
+        return to_claim(name, lease_id, row, ranges, records, shift)
 
     async def _claim_row(self, name: str, *parameters: object) -> Any:
         """Return the answer of ``claim_v1``.

@@ -5,6 +5,8 @@ What the functions do is explained where they are defined, in the folder ``sql``
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from anytrack_async.outbox.postgres.append import APPEND_OR_GIVE_UP
 
 # Destinations
@@ -30,24 +32,53 @@ RELEASE = """SELECT anytrack.release_v1(
 RELEASE_FAILED = """SELECT anytrack.release_v2($1, $2::bigint, $3::float8, $4::int, $5::float8,
     $6::float8, $7::bigint[], $8::bigint[], $9::int[], $10::text[], $11, $12::int)"""
 
-# The records in a range of positions, and in some ranges; faster than the function, on connections
-# with the right settings. Nearly all claims are of one range, and this takes less than several.
-READ_ONE = """SELECT page.place + log.id - page.block, page.at, log.payload, log.digest
-    FROM anytrack.page JOIN anytrack.log ON log.id
-        BETWEEN page.block + greatest($1::bigint - page.place, 0)
-        AND page.block + least($2::bigint - page.place, page.n - 1)
-    WHERE page.place <= $2 AND page.place >= (
-            SELECT place FROM anytrack.page WHERE place <= $1 ORDER BY place DESC LIMIT 1)
-        AND (page.recipients IS NULL OR $3::text = ANY (page.recipients))"""
-READ = """SELECT page.place + log.id - page.block, page.at, log.payload, log.digest
-    FROM unnest($1::bigint[], $2::bigint[]) AS claimed (first, last)
-    JOIN anytrack.page ON page.place <= claimed.last AND page.place >= (
-        SELECT place FROM anytrack.page WHERE place <= claimed.first ORDER BY place DESC LIMIT 1)
-    JOIN anytrack.log ON log.id
-        BETWEEN page.block + greatest(claimed.first - page.place, 0)
-        AND page.block + least(claimed.last - page.place, page.n - 1)
-    WHERE page.recipients IS NULL OR $3 = ANY (page.recipients)"""
-READ_ANYWHERE = "SELECT * FROM anytrack.read_v1($1::bigint[], $2::bigint[], $3)"
+# The records in some ranges of positions, as one row of columns: a row for each record would cost a
+# claim twice as much. Their order is not specified.
+
+
+class ReadStatements(NamedTuple):
+    """Statements that read the same columns.
+
+    Attributes:
+        one: of one range, as nearly all claims are; it takes less than several. For connections
+            with the settings of the outbox.
+        several: of some ranges, on such connections.
+        anywhere: of some ranges, on any connection; slower.
+    """
+
+    one: str
+    several: str
+    anywhere: str
+
+
+RECORDS = ReadStatements(
+    one="""SELECT array_agg(page.place + log.id - page.block), array_agg(page.at),
+            array_agg(log.digest), array_agg(log.payload)
+        FROM anytrack.page JOIN anytrack.log ON log.id
+            BETWEEN page.block + greatest($1::bigint - page.place, 0)
+            AND page.block + least($2::bigint - page.place, page.n - 1)
+        WHERE page.place <= $2 AND page.place >= (
+                SELECT place FROM anytrack.page WHERE place <= $1 ORDER BY place DESC LIMIT 1)
+            AND (page.recipients IS NULL OR $3::text = ANY (page.recipients))""",
+    several="""SELECT array_agg(page.place + log.id - page.block), array_agg(page.at),
+            array_agg(log.digest), array_agg(log.payload)
+        FROM unnest($1::bigint[], $2::bigint[]) AS claimed (first, last)
+        JOIN anytrack.page ON page.place <= claimed.last AND page.place >= (SELECT place
+            FROM anytrack.page WHERE place <= claimed.first ORDER BY place DESC LIMIT 1)
+        JOIN anytrack.log ON log.id
+            BETWEEN page.block + greatest(claimed.first - page.place, 0)
+            AND page.block + least(claimed.last - page.place, page.n - 1)
+        WHERE page.recipients IS NULL OR $3 = ANY (page.recipients)""",
+    anywhere="""SELECT array_agg(log.seq), array_agg(log.at),
+            array_agg(log.digest), array_agg(log.payload)
+        FROM anytrack.read_v1($1::bigint[], $2::bigint[], $3) AS log""",
+)
+"""Positions, times, digests and records."""
+
+DIGESTS = ReadStatements(
+    *(sql.replace("array_agg(log.payload)", "NULL::bytea[]") for sql in RECORDS)
+)
+"""The same without the records."""
 
 # Reports
 
@@ -97,6 +128,9 @@ OUTCOMES = "SELECT * FROM anytrack.outcomes_v1($1::float8, $2::float8, $3)"
 MERGE = "SELECT anytrack.merge_v1()"
 ACCEPTED_COUNTS = "SELECT * FROM anytrack.accepted_counts_v1($1::float8, $2::float8)"
 ATTEMPTS = "SELECT * FROM anytrack.attempts_v1($1)"
+ADD_ATTEMPTS = """SELECT anytrack.add_attempts_v1($1::bigint[], $2::text[], $3::float8[], $4::int[],
+    $5::text[], $6::text[], $7::int[], $8::text[], $9::float8[])"""
+POSITIONS = "SELECT event_id, seq FROM anytrack.records_v1($1::text[]) WHERE seq IS NOT NULL"
 DELIVERED_AT = "SELECT * FROM anytrack.delivered_at_v1($1)"
 REMEMBERED = "SELECT * FROM anytrack.remembered_v1($1::text[])"
 NEWEST = "SELECT * FROM anytrack.newest_v1($1::bigint, $2::int, $3::bigint)"
@@ -158,6 +192,7 @@ ACCEPTED = """SELECT * FROM anytrack.accepted_v1(
 FORGOTTEN = "SELECT forgotten FROM anytrack.retention"
 SUMMARIES = "SELECT event_id, summary FROM anytrack.ids WHERE event_id = ANY ($1::text[])"
 DISCARDED = "SELECT name, discarded FROM anytrack.destination"
+IDS_BETWEEN = "SELECT id, event_id FROM anytrack.ids WHERE id BETWEEN $1::bigint AND $2::bigint"
 VERIFY = "SELECT problem FROM anytrack.verify_v1()"
 
 # Notices between processes

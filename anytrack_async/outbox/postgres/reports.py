@@ -22,8 +22,8 @@ from anytrack_async.outbox.checks import (
 )
 from anytrack_async.outbox.history import COUNTS_KEPT_FOR
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.postgres.encryption import RowCipher
+from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.postgres.store import PostgresStore
 
 _REPORTS_AT_ONCE = 1_000

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from anytrack_async.errors import AnyTrackError
 from anytrack_async.outbox.checks import check_destination, unknown_destination_error
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.claim import ConversionCache
 from anytrack_async.outbox.postgres.counts import CountWriter
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.errors import UNKNOWN_DESTINATION, sqlstate
+from anytrack_async.outbox.postgres.reading import ConversionCache, RecordReader
 
 if TYPE_CHECKING:
     from anytrack_async.codec.encryption import KeyRing
@@ -40,6 +40,7 @@ class PostgresStore:
         self._clock = clock
         self._cipher = RowCipher(keys, db.schema)
         self._cache = ConversionCache(_CACHED_CONVERSIONS, self._cipher)
+        self._records = RecordReader(db, self._cache, self._know_keys)
         self._counts = CountWriter(db, self._caller_now)
 
     def _fixed_now(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -10,9 +10,11 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.checks import check_number
+from anytrack_async.outbox.history import PastAttempt
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.history.attempts import attempts, delivered_at
 from anytrack_async.outbox.sqlite.queries import log as queries
 
 
@@ -48,6 +50,25 @@ class SQLiteCopying(SQLiteAccess):
         """
         after, limit = check_number("after", after), check_number("limit", limit)
         return await self._run(_stored, after, limit)
+
+    async def past_attempts(
+        self, event_ids: Sequence[str]
+    ) -> Mapping[str, tuple[Sequence[PastAttempt], Mapping[str, float]]]:
+        """Return the attempts at each of *event_ids* that has any, and when it was confirmed.
+
+        Raises:
+            MissingKeyError: a reason is encrypted with a key that the outbox does not have.
+        """
+        return await self._run(_past_attempts, event_ids)
+
+
+def _past_attempts(
+    db: Database, event_ids: Sequence[str]
+) -> dict[str, tuple[Sequence[PastAttempt], Mapping[str, float]]]:
+    found = {event_id: attempts(db, event_id) for event_id in event_ids}
+    return {
+        event_id: (past, delivered_at(db, event_id)) for event_id, past in found.items() if past
+    }
 
 
 def _stored(db: Database, after: int, limit: int) -> list[StoredConversion]:

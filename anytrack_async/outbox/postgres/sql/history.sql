@@ -181,8 +181,34 @@ CREATE OR REPLACE FUNCTION anytrack.attempts_v1(p_event_id text) RETURNS TABLE (
         SELECT * FROM anytrack.history_attempts WHERE last = r.seq AND first = r.seq
         UNION ALL SELECT * FROM anytrack.history_attempts
         WHERE first < last AND last >= r.seq AND first <= r.seq) AS a
-    WHERE r.recipients IS NULL OR a.destination = ANY (r.recipients)
+    WHERE r.recipients IS NULL OR a.first = a.last OR a.destination = ANY (r.recipients)
     ORDER BY a.id
+$$;
+
+-- Add attempts that another outbox has recorded; those that are here already change nothing. What was
+-- recorded when a dead letter was copied gives way to the attempt that it died of.
+CREATE OR REPLACE FUNCTION anytrack.add_attempts_v1(
+    p_seqs bigint[], p_destinations text[], p_ats float8[], p_numbers int[], p_statuses text[],
+    p_codes text[], p_https int[], p_errors text[], p_dues float8[]
+) RETURNS void LANGUAGE sql SET jit = off SET enable_seqscan = off AS $$
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(p_seqs, p_destinations, p_ats, p_numbers, p_statuses, p_codes, p_https,
+                p_errors, p_dues)
+            AS g (seq, destination, at, number, status, code, http_status, error, due)
+        WHERE NOT EXISTS (SELECT FROM anytrack.history_attempts AS a WHERE a.last = g.seq
+            AND a.first = g.seq AND a.destination = g.destination COLLATE "C" AND a.at = g.at
+            AND a.number = g.number AND a.status = g.status)
+    ), replaced AS (
+        DELETE FROM anytrack.history_attempts AS a USING given AS g
+        WHERE a.last = g.seq AND a.first = g.seq AND a.at > g.at AND (
+            (a.status = 'waiting' AND a.number = 0)
+            OR (a.destination = g.destination COLLATE "C" AND (a.status, a.number) = ('dead', g.number)
+                AND g.status = 'dead' AND a.code IS NOT DISTINCT FROM g.code))
+    )
+    INSERT INTO anytrack.history_attempts
+            (last, first, destination, at, number, status, code, http_status, error, due)
+        SELECT seq, seq, destination, at, number, status, code, http_status, error, due
+        FROM given ORDER BY at
 $$;
 
 -- When each destination confirmed a conversion, which may since have failed there: with its batch, or
