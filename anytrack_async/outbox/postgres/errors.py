@@ -116,6 +116,8 @@ def describe(exc: BaseException) -> str:
         return f"{text} (error {code})" + (f": {advice}" if advice else "")
     if isinstance(exc, asyncio.TimeoutError | TimeoutError):
         return "the server did not answer in time: check that it is up and can be reached"
+    if isinstance(exc, ConnectionError) and "SSL" in str(exc):
+        return "the server refuses TLS: let it use TLS, or check sslmode in the address"
     if isinstance(exc, OSError):
         return (
             f"no connection to the server ({exc.strerror or type(exc).__name__}): check the address"
