@@ -6,11 +6,12 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from anytrack_async import Conversion, MemoryOutbox, SQLiteOutbox
+from anytrack_async import Conversion, MemoryOutbox, QueueFullError, SQLiteOutbox
 from benchmarks.measure import Row
 from benchmarks.server import Server, running
 from benchmarks.shop import client, conversions, meta_sink
@@ -18,18 +19,52 @@ from benchmarks.shop import client, conversions, meta_sink
 NUMBER = 16
 NEEDS = ()
 FULL, ROOMY = 10_000, 10_000_000
-DELAYS = {"memory": 0.02, "SQLite": 0.3}
-"""Engine → seconds in which the server answers: so slow that the outbox of 10,000 is full."""
-TASKS = {"memory": (1, 100, 1_000), "SQLite": (100, 1_000)}
-"""Engine → numbers of tasks. One task never fills a file: each of its conversions is a commit."""
+CASES = {
+    "memory": {1: 0.2, 100: 0.02, 1_000: 0.02},
+    "SQLite": {1: 0.3, 100: 0.3, 1_000: 0.3},
+}
+"""Engine → number of tasks → seconds in which the server answers: so slow that the outbox is full.
+
+One task never fills a file, since each of its conversions is a commit: it finds the file full, and
+submits a fifth more than fits.
+"""
+
+
+class _Watched:
+    """Counts how often an outbox was too full for a conversion; the same work with either."""
+
+    refusals = 0
+
+    async def append(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await super().append(*arguments, **options)  # type: ignore[misc]
+        except QueueFullError:
+            self.refusals += 1
+            raise
+
+
+class _Memory(_Watched, MemoryOutbox):
+    pass
+
+
+class _File(_Watched, SQLiteOutbox):
+    pass
 
 
 class Cost(NamedTuple):
-    """What it took to deliver a number of conversions: seconds a conversion, and requests."""
+    """What it took to deliver a number of conversions.
+
+    Attributes:
+        wall: seconds a conversion.
+        cpu: seconds of the processor a conversion.
+        requests: how many were sent.
+        refusals: how often the outbox was full for a conversion.
+    """
 
     wall: float
     cpu: float
     requests: int
+    refusals: int
 
 
 def run(quick: bool) -> Row:
@@ -37,14 +72,15 @@ def run(quick: bool) -> Row:
     sales = list(conversions(15_000 if quick else 60_000))
     rounds = 1 if quick else 5
     details = []
-    speeds, requests = [], []
-    for engine, delay in DELAYS.items():
-        with running(delay) as server:
-            for tasks in TASKS[engine]:
+    speeds, requests, were_full = [], [], []
+    for engine, delays in CASES.items():
+        for tasks, delay in delays.items():
+            with running(delay) as server:
                 full, roomy = _compare(server, engine, sales, tasks, rounds)
-                speeds.append(roomy.wall / full.wall)
-                requests.append(full.requests / roomy.requests)
-                details.append(_line(engine, tasks, full, roomy))
+            speeds.append(roomy.wall / full.wall)
+            requests.append(full.requests / roomy.requests)
+            were_full.append(full.refusals > 0 and not roomy.refusals)
+            details.append(_line(engine, tasks, full, roomy))
     growth = _growth(20_000, 60_000 if quick else 500_000)
     return Row(
         number=NUMBER,
@@ -54,7 +90,7 @@ def run(quick: bool) -> Row:
         target="≥ 0.8 × the conversions/s, ≤ 1.3 × the requests; cost flat up to 500,000",
         result=f"{min(speeds):.2f} × at least, {max(requests):.2f} × the requests at most; "
         f"{growth:.2f} × the cost",
-        reached=min(speeds) >= 0.8 and max(requests) <= 1.3 and growth <= 1.2,
+        reached=all(were_full) and min(speeds) >= 0.8 and max(requests) <= 1.3 and growth <= 1.2,
         details=tuple(details),
     )
 
@@ -83,6 +119,7 @@ def _median(costs: Sequence[Cost]) -> Cost:
         median(cost.wall for cost in costs),
         median(cost.cpu for cost in costs),
         round(median(cost.requests for cost in costs)),
+        round(median(cost.refusals for cost in costs)),
     )
 
 
@@ -90,23 +127,27 @@ def cost_of(
     server: Server, engine: str, capacity: int, sales: Sequence[Conversion], tasks: int
 ) -> Cost:
     """Submit *sales* from *tasks* tasks to Meta, and return the cost until all are delivered."""
+    prefilled = FULL if engine == "SQLite" and tasks == 1 else 0
+    if prefilled:
+        sales = sales[: prefilled + prefilled // 5]
     before = server.received().get("meta requests", 0)
     with tempfile.TemporaryDirectory() as folder:
-        outbox = MemoryOutbox(capacity=capacity)
+        outbox: _Memory | _File = _Memory(capacity=capacity)
         if engine == "SQLite":
-            outbox = SQLiteOutbox(Path(folder) / "outbox.db", capacity=capacity)
+            outbox = _File(Path(folder) / "outbox.db", capacity=capacity)
         wall, cpu = time.perf_counter(), time.process_time()
-        asyncio.run(_submit(server.url, outbox, sales, tasks))
+        asyncio.run(_submit(server.url, outbox, sales, tasks, prefilled))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     requests = server.received()["meta requests"] - before
-    return Cost(wall / len(sales), cpu / len(sales), requests)
+    return Cost(wall / len(sales), cpu / len(sales), requests, outbox.refusals)
 
 
 async def _submit(
-    url: str, outbox: MemoryOutbox | SQLiteOutbox, sales: Sequence[Conversion], tasks: int
+    url: str, outbox: _Memory | _File, sales: Sequence[Conversion], tasks: int, prefilled: int
 ) -> None:
     async with client(url, sinks=[meta_sink(url)], outbox=outbox) as tracker:
         queue = iter(sales)
+        await tracker.submit_many(islice(queue, prefilled), to=["meta"])
 
         async def work() -> None:
             for sale in queue:
@@ -117,7 +158,7 @@ async def _submit(
 
 def _growth(few: int, many: int) -> float:
     """Return the processor time of a conversion among *many*, in that of one among *few*."""
-    with running(DELAYS["memory"]) as server:
+    with running(CASES["memory"][100]) as server:
         sales = list(conversions(many))
         costs = {
             number: median(

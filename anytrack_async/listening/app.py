@@ -201,11 +201,13 @@ class WebhookApp:
             events = self._events(await self._body(receive))
             if self._hooks:
                 timeout.deadline = inf  # they have a time limit of their own
-            conversions = [await self._conversion(event) for event in events]
+            conversions = await self._conversions(events)
             timeout.deadline = anyio.current_time() + self._settings.answer_within
             results = await self._store(conversions)
             repeats = sum(result is not Appended.NEW for result in results)
-            return 200, {"status": "ok", "accepted": len(results) - repeats, "repeats": repeats}
+            answer = {"status": "ok", "accepted": len(results) - repeats, "repeats": repeats}
+            left_out = len(events) - len(conversions)
+            return 200, answer | {"left_out": left_out} if left_out else answer
         if conversions is None:
             raise _Refused(408, "the body did not arrive in time")
         raise _busy()
@@ -271,6 +273,22 @@ class WebhookApp:
         return [event for event in objects if event.get("eventName") in event_names]
 
     # Conversions
+
+    async def _conversions(self, events: Sequence[Mapping[str, Any]]) -> list[Conversion]:
+        """Return the conversions of *events*; of several, those without one are left out.
+
+        Nobody would send the others of the list again.
+        """
+        conversions: list[Conversion] = []
+        refusal: _Refused | None = None
+        for event in events:
+            try:
+                conversions.append(await self._conversion(event))
+            except _Refused as exc:
+                refusal = refusal or exc
+        if refusal is not None and not conversions:
+            raise refusal
+        return conversions
 
     async def _conversion(self, event: Mapping[str, Any]) -> Conversion:
         try:

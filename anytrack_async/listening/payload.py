@@ -303,11 +303,19 @@ def _scalar(value: object) -> str | None:
     return None if value is None else id_from_number(value)
 
 
+def _without_blanks(value: float | str) -> str:
+    """Return *value* as text for a number; Python would take "49_90" for 4990."""
+    text = str(value).strip()
+    if "_" in text:
+        raise ValueError("no number")
+    return text
+
+
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(value)
+        number = float(_without_blanks(value))
     except (ValueError, OverflowError):
         return None
     return number if isfinite(number) else None
@@ -317,7 +325,7 @@ def _amount(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        amount = Decimal(str(value).strip())
+        amount = Decimal(_without_blanks(value))
     except (InvalidOperation, ValueError):
         return None
     usable = amount.is_finite() and _SMALLEST_AMOUNT <= amount < _LARGEST_AMOUNT

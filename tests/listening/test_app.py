@@ -51,6 +51,14 @@ async def test_a_repeat_is_one_conversion(client, kept):
     assert len(kept.conversions) == 3
 
 
+async def test_an_item_of_a_list_that_is_no_event_costs_the_others_nothing(client, kept):
+    async with client:
+        reply = await call(WebhookApp(client, secret=SECRET), [event(1), {"hello": 1}, event(2)])
+
+    assert reply.json == {"status": "ok", "accepted": 2, "repeats": 0, "left_out": 1}
+    assert len(kept.conversions) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -92,6 +92,7 @@ def test_an_event_without_any_known_key_is_refused(event):
         ("eventValue", True),
         ("eventValue", {"amount": 3}),
         ("eventValue", "1e999999"),
+        ("eventValue", "49_90"),
         ("currency", "euros"),
         ("currency", 978),
         ("transactionId", "a\nb"),

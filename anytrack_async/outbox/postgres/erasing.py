@@ -37,14 +37,15 @@ class PostgresErasing(PostgresStore):
         """
         erased: list[tuple[float, ErasedConversion]] = []
         unreadable: list[str] = []
-        async for record_id, payload, digest in self._stored():
-            try:
-                conversion = await self._erase_one(erase, record_id, payload, digest)
-            except DecodeError:
-                unreadable.append(f"record {record_id}")
-                continue
-            if conversion is not None:
-                erased.append(conversion)
+        async for rows in self._stored():
+            for record in rows:
+                try:
+                    conversion = await self._erase_one(erase, *record)
+                except DecodeError:
+                    unreadable.append(f"record {record[0]}")
+                    continue
+                if conversion is not None:
+                    erased.append(conversion)
         self._cache.clear()
         erased.sort(key=lambda pair: pair[0])
         return Erasure(
@@ -76,8 +77,8 @@ class PostgresErasing(PostgresStore):
                 await checkpoint()
         return count
 
-    async def _stored(self) -> AsyncIterator[tuple[int, bytes, bytes]]:
-        """Yield id, payload and digest of everything that is stored."""
+    async def _stored(self) -> AsyncIterator[Sequence[tuple[int, bytes, bytes]]]:
+        """Yield groups of id, payload and digest of everything that is stored."""
         after = -1
         while True:
             parameters = (after, _ROWS_AT_ONCE, _BYTES_AT_ONCE)
@@ -85,8 +86,7 @@ class PostgresErasing(PostgresStore):
             if not rows:
                 return
             await self._know_keys(row["payload"] for row in rows)
-            for row in rows:
-                yield tuple(row)
+            yield [tuple(row) for row in rows]
             after = rows[-1][0]
             await checkpoint()
 
@@ -132,11 +132,8 @@ class PostgresErasing(PostgresStore):
         It reads every record, in steps, while the outbox is used.
         """
         problems = [row[0] for row in await self._db.fetch(queries.VERIFY)]
-        async for record_id, payload, digest in self._stored():
-            try:
-                decode(*self._cipher.open_record(payload, digest))
-            except DecodeError as exc:
-                problems.append(f"record {record_id} cannot be read: {exc}")
+        async for records in self._stored():
+            problems += await self._problems_of(records)
         discarded = {row[0]: row[1] for row in await self._db.fetch(queries.DISCARDED)}
         rows = await self._db.fetch(queries.DEPTHS, self._fixed_now())
         accounts = {
@@ -145,6 +142,21 @@ class PostgresErasing(PostgresStore):
             if row["name"] in discarded
         }
         return Verification(accounts=accounts, problems=problems)
+
+    async def _problems_of(self, rows: Sequence[tuple[int, bytes, bytes]]) -> list[str]:
+        """Return what is wrong with records, by the event ids that belong to their places."""
+        ids = await self._db.fetch(queries.IDS_BETWEEN, rows[0][0], rows[-1][0])
+        event_ids: dict[int, str] = dict(map(tuple, ids))
+        problems: list[str] = []
+        for record_id, payload, digest in rows:
+            try:
+                conversion = decode(*self._cipher.open_record(payload, digest))
+            except DecodeError as exc:
+                problems.append(f"record {record_id} cannot be read: {exc}")
+                continue
+            if conversion.event_id != event_ids.get(record_id, conversion.event_id):
+                problems.append(f"record {record_id} was put in the place of another")
+        return problems
 
     async def accepted(
         self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000

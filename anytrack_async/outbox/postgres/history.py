@@ -262,13 +262,16 @@ class PostgresHistory(PostgresReports):
 
     def _remembered_from(self, row: Any) -> RememberedConversion:
         recipients, payload = row["recipients"], row["payload"]
+        conversion = None if payload is None else self._conversion(payload, row["digest"])
         return RememberedConversion(
             seq=row["seq"],
             event_id=row["event_id"],
             summary=row["summary"],
             destinations=None if recipients is None else tuple(recipients),
             accepted_at=row["at"],
-            conversion=None if payload is None else self._conversion(payload, row["digest"]),
+            conversion=conversion
+            if conversion and conversion.event_id == row["event_id"]
+            else None,
         )
 
     def _conversion(self, payload: bytes, digest: bytes) -> Conversion | None:

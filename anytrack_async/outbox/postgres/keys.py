@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import anyio
 
@@ -91,17 +90,10 @@ class PostgresKeys(PostgresStore):
             await anyio.sleep(_ASKED_EVERY)
         return False
 
-    async def _groups(self) -> AsyncIterator[Sequence[Any]]:
-        """Yield groups of id, payload and digest of everything that is stored."""
-        after = -1
+    async def _seal_records(self) -> int:
+        count, after = 0, -1
         while rows := await self._db.fetch(queries.STORED, after, _ROWS_AT_ONCE, _BYTES_AT_ONCE):
             await self._know_keys(row["payload"] for row in rows)
-            yield rows
-            after = rows[-1][0]
-
-    async def _seal_records(self) -> int:
-        count = 0
-        async for rows in self._groups():
             changed: list[tuple[object, ...]] = []
             for record_id, stored, old_digest in rows:
                 if self._cipher.is_first(stored):
@@ -111,15 +103,16 @@ class PostgresKeys(PostgresStore):
                     await self._keep_key_of(stored)
                     continue
                 changed.append((record_id, old_digest, *self._cipher.seal_record(payload, digest)))
-            if changed:
-                count += len(await self._db.fetch(queries.SET_RECORDS, *_columns(changed)))
+            written = await self._write(queries.SET_RECORDS, changed)
+            count += written
+            if written == len(changed):  # else some were corrected or dropped: read them again
+                after = rows[-1][0]
         self._cache.clear()
         return count
 
     async def _seal_errors(self, read: str, write: str) -> int:
         count, after = 0, (-1, "")
         while rows := await self._db.fetch(read, *after, _ERRORS_AT_ONCE):
-            after = (rows[-1]["key"], rows[-1]["destination"])
             await self._know_keys(row["error"] for row in rows)
             changed: list[tuple[object, ...]] = []
             for key, name, seq, stored in rows:
@@ -130,9 +123,15 @@ class PostgresKeys(PostgresStore):
                     await self._keep_key_of(stored)
                     continue
                 changed.append((key, name, stored, self._cipher.seal_error(seq, name, error)))
-            if changed:
-                count += len(await self._db.fetch(write, *_columns(changed)))
+            written = await self._write(write, changed)
+            count += written
+            if written == len(changed):  # else some were changed meanwhile: read them again
+                after = (rows[-1]["key"], rows[-1]["destination"])
         return count
+
+    async def _write(self, statement: str, changed: Sequence[Sequence[object]]) -> int:
+        """Replace what is still as it was read; return how many of *changed* were."""
+        return len(await self._db.fetch(statement, *_columns(changed))) if changed else 0
 
     async def _keep_key_of(self, stored: bytes | str) -> None:
         """Leave the key of a damaged text listed, so that it is counted by its name."""

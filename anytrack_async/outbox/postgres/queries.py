@@ -192,6 +192,7 @@ ACCEPTED = """SELECT * FROM anytrack.accepted_v1(
 FORGOTTEN = "SELECT forgotten FROM anytrack.retention"
 SUMMARIES = "SELECT event_id, summary FROM anytrack.ids WHERE event_id = ANY ($1::text[])"
 DISCARDED = "SELECT name, discarded FROM anytrack.destination"
+IDS_BETWEEN = "SELECT id, event_id FROM anytrack.ids WHERE id BETWEEN $1::bigint AND $2::bigint"
 VERIFY = "SELECT problem FROM anytrack.verify_v1()"
 
 # Notices between processes

@@ -155,6 +155,42 @@ async def test_a_program_that_still_encrypts_with_the_old_key_keeps_it_listed(
     assert await deliver(await open_with(NEW), "beta") == [1, 2, 3]
 
 
+async def test_what_changes_while_it_is_encrypted_anew_is_read_again(
+    open_with, connect, monkeypatch
+):
+    old, new = await open_with(OLD), await open_with(NEW, OLD)
+    await fill(old)
+    connection, write = await connect(), new._write
+    error = old._cipher.seal_error(2, "alpha", "another")
+    await new.correct(sale(2, revenue=1))  # waits again, so that the reason is that of a retry
+    changes = [f"UPDATE {new.schema}.exception SET error = '{error}' WHERE seq = 2"]
+
+    async def changed_before(statement, rows):
+        if rows and "exception" in statement and changes:
+            await connection.execute(changes.pop())
+        return await write(statement, rows)
+
+    monkeypatch.setattr(new, "_write", changed_before)
+    await new.rekey()
+
+    assert await new.key_usage() == {NEW_ID: 8, OLD_ID: 0, "": 0}
+
+
+async def test_a_record_in_the_place_of_another_is_told(open_with, connect):
+    outbox = await open_with(OLD)
+    await outbox.append([sale(1), sale(2)])
+    await (await connect()).execute(
+        f"UPDATE {outbox.schema}.log AS log SET (payload, digest) = (SELECT payload, digest"
+        f" FROM {outbox.schema}.log AS other WHERE other.id <> log.id)"
+    )
+    reader = await open_with(OLD)
+
+    assert [problem[-30:] for problem in (await reader.verify()).problems] == [
+        "was put in the place of another"[-30:]
+    ] * 2
+    assert [item.conversion for item in await reader.recent()] == [None, None]
+
+
 async def test_what_was_changed_becomes_a_dead_letter(open_with, connect):
     outbox = await open_with(OLD)
     await fill(outbox)
