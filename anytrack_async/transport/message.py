@@ -35,7 +35,10 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decode_value = json.JSONDecoder().raw_decode
 _MAX_DEPTH = 300  # levels of nesting
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
-_DIGITS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_OUTLINE = bytes(
+    0x30 if 0x30 <= byte <= 0x39 else 0x2C if byte in b",[{\\" else 0x20 for byte in range(256)
+)
+"""Turns JSON into its outline: ``0`` for a digit, a comma where a value or an escape begins."""
 _LONG_NUMBER = b"0" * 19  # digits: orjson reads an integer beyond 64 bits as an inexact float
 _MAX_BROKEN_SHARE = 10  # one character in ten
 _MAX_HEADER = 200  # characters of a time
@@ -226,12 +229,7 @@ def parse_json(content: bytes) -> Any:
     Raises:
         ValueError: *content* is not JSON.
     """
-    if _LONG_NUMBER not in content.translate(_DIGITS_ONLY):
-        try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError:
-            pass
-    return _parse_leniently(_decode_text(content))
+    return _parse(content, content.translate(_OUTLINE))
 
 
 def parse_reply(content: bytes) -> Any:
@@ -243,11 +241,21 @@ def parse_reply(content: bytes) -> Any:
     Raises:
         ValueError: *content* is not JSON, or has too many values.
     """
-    if len(content) > _SMALL_REPLY:
-        values = sum(map(content.count, b",[{\\"))
-        if values > _MAX_REPLY_VALUES or _HUGE_NUMBER in content.translate(_DIGITS_ONLY):
-            raise ValueError("too many values")
-    return parse_json(content)
+    outline = content.translate(_OUTLINE)
+    if len(content) > _SMALL_REPLY and (
+        outline.count(b",") > _MAX_REPLY_VALUES or _HUGE_NUMBER in outline
+    ):
+        raise ValueError("too many values")
+    return _parse(content, outline)
+
+
+def _parse(content: bytes, outline: bytes) -> Any:
+    if _LONG_NUMBER not in outline:
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError:
+            pass
+    return _parse_leniently(_decode_text(content))
 
 
 def _parse_leniently(text: str) -> Any:

@@ -196,14 +196,15 @@ def _record_deals(
 ) -> dict[str, str]:
     """Record the outcome of each deal, and return event id → deal id of the written deals."""
     deal_ids = {}
+    problems, record_ids, outcomes = result.problems, result.record_ids, batch.by_event_id
     for event_id, deal in batch.deals.items():
-        problem = result.problems.get(event_id)
+        problem = problems.get(event_id)
         if problem is not None and problem.kind is not ProblemKind.EXISTS:
             problem = _check_configuration(problem, deal["properties"], settings)
             batch.record_problem(event_id, problem)
             continue
-        deal_id = problem.record_id if problem else result.record_ids[event_id]
-        batch.by_event_id[event_id] = Outcome.delivered(deal_id or None)
+        deal_id = problem.record_id if problem else record_ids[event_id]
+        outcomes[event_id] = Outcome(status=Status.DELIVERED, remote_id=deal_id or None)
         if deal_id:
             deal_ids[event_id] = deal_id
     return deal_ids

@@ -308,7 +308,7 @@ def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
     values = body.get(name) if isinstance(body, Mapping) else None
     if not isinstance(values, list):
         return []
-    return [item for item in values[:_MOST_OBJECTS] if isinstance(item, Mapping)]
+    return [item for item in values[:_MOST_OBJECTS] if isinstance(item, dict)]
 
 
 def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:

@@ -40,6 +40,14 @@ def load_asyncpg() -> Any:
     return asyncpg
 
 
+def check_address(name: str, address: str) -> None:
+    """Raise `ConfigurationError`, without the address, unless it may be that of a database."""
+    if not address.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError(
+            f"{name} must begin with postgresql:// or postgres://, and be the address of a database"
+        )
+
+
 class Database:
     """The connections of an outbox.
 
@@ -68,6 +76,8 @@ class Database:
                 "dsn must be the address of a database, postgresql://…, or a pool of asyncpg, got "
                 f"a value of type {type(source).__name__}"
             )
+        if isinstance(source, str):
+            check_address("dsn", source)
 
     @property
     def has_own_sessions(self) -> bool:

@@ -29,7 +29,14 @@ UNDEFINED = frozenset({"3F000", "42P01", "42883", "42703"})
 
 _ADVICE: Mapping[str, str] = {
     "25006": "the server is a read-only replica: connect to the primary, for instance with "
-    "target_session_attrs=read-write in the address",
+    "target_session_attrs=read-write in the address; or default_transaction_read_only of the role, "
+    "or the transaction itself, forbids writing",
+    "25P02": "an earlier statement of this transaction failed: roll it back, or back to a "
+    "savepoint, and then do all of it again",
+    "25P03": "idle_in_transaction_session_timeout ended it: begin the transaction again",
+    "40001": "another transaction came in between: do the whole transaction again",
+    "40P01": "two transactions waited for each other: do the whole transaction again, and append "
+    "once in it, at its end",
     "42501": "the role lacks a right: let the owner of the database run `anytrack outbox migrate`, "
     "and grant USAGE on the schema and all rights on its tables, sequences and functions",
     "28000": "the role may not connect: check the address and pg_hba.conf",
@@ -37,8 +44,11 @@ _ADVICE: Mapping[str, str] = {
     "3D000": "the database does not exist: create it, or check the address",
     "53100": "the disk of the server is full: make room there, and conversions are accepted again",
     "53300": "the server has no connection left: raise max_connections, or lower `connections`",
-    "57014": "the server took too long and the statement was cancelled: look for locks and load",
+    "57014": "the server took too long and the statement was cancelled: look for locks and load, "
+    "and whether statement_timeout of the role is too short",
     "57P03": "the server is starting up or recovering: try again in some seconds",
+    LOCKED: "lock_timeout ended the wait for another transaction, which may have appended the same "
+    "event id: let it end, and do this again",
     WRONG_ISOLATION: "set default_transaction_isolation to 'read committed' for the role",
 } | dict.fromkeys(
     UNDEFINED, "the schema is missing or not up to date: run `anytrack outbox migrate`"
@@ -106,6 +116,8 @@ def describe(exc: BaseException) -> str:
         return f"{text} (error {code})" + (f": {advice}" if advice else "")
     if isinstance(exc, asyncio.TimeoutError | TimeoutError):
         return "the server did not answer in time: check that it is up and can be reached"
+    if isinstance(exc, ConnectionError) and "SSL" in str(exc):
+        return "the server refuses TLS: let it use TLS, or check sslmode in the address"
     if isinstance(exc, OSError):
         return (
             f"no connection to the server ({exc.strerror or type(exc).__name__}): check the address"

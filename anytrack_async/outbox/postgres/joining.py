@@ -98,7 +98,8 @@ class PostgresJoining(PostgresStore):
 
 def _explain(exc: Exception) -> None:
     """Add what to do to an exception of the caller's driver, where the outbox knows."""
-    for cause in (exc, getattr(exc, "orig", None)):
+    # SQLAlchemy has the exception of the driver as an attribute, Django as the cause.
+    for cause in (exc, getattr(exc, "orig", None), exc.__cause__):
         if cause is not None and (advice := advice_for(sqlstate(cause))):
             exc.add_note(f"anytrack_async: {advice}")
             return

@@ -22,7 +22,7 @@ import anyio
 from anytrack_async.errors import ConfigurationError, OutboxError
 from anytrack_async.events import logger
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.database import Database, load_asyncpg
+from anytrack_async.outbox.postgres.database import Database, check_address, load_asyncpg
 from anytrack_async.outbox.postgres.errors import describe
 
 if TYPE_CHECKING:
@@ -252,5 +252,6 @@ def listen_address(source: object, listen_dsn: object, *, behind_pooler: bool) -
         kind = type(listen_dsn).__name__
         raise ConfigurationError(f"listen_dsn must be the address of a database, got {kind}")
     if listen_dsn:
+        check_address("listen_dsn", listen_dsn)
         return listen_dsn
     return source if isinstance(source, str) and not behind_pooler else None

@@ -150,6 +150,12 @@ async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
 
 
 def _migration_error(exc: Exception, schema: str) -> OutboxError:
+    if sqlstate(exc) in UNDEFINED:
+        return OutboxError(
+            f"the schema {schema!r} has tables of something else with names that the outbox needs: "
+            "name another schema (ANYTRACK_OUTBOX_SCHEMA, or PostgresOutbox(schema=…)); nothing "
+            "was changed"
+        )
     if sqlstate(exc) != "42501":
         return outbox_error(exc, schema)
     return OutboxError(

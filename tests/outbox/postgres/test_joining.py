@@ -9,6 +9,7 @@ import asyncpg
 import psycopg
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
@@ -224,6 +225,21 @@ async def test_errors_of_the_database_show_no_customer_and_say_what_to_do(
     assert "jane" not in str(caught.value)
     assert "sale:1" not in str(caught.value)
     assert "run `anytrack outbox migrate`" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+async def test_a_transaction_that_has_failed_is_to_be_begun_again(
+    shop, kind, postgres_dsn, postgres_schema
+):
+    statement = "SELECT * FROM no_such_table"
+    async with PROGRAMS[kind](postgres_dsn, postgres_schema) as program:
+        with pytest.raises(Exception, match="no_such_table"):
+            await program.within.execute(text(statement) if "Async" in kind else statement)
+        with pytest.raises(Exception, match="aborted") as caught:
+            await shop.append_within(program.within, [sale(1)])
+        await program.end(False)
+
+    assert "roll it back" in caught.value.__notes__[0]
 
 
 async def test_the_client_delivers_after_the_commit(shop, connect, postgres_dsn, make_outbox):

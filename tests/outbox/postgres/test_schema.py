@@ -121,8 +121,6 @@ async def test_a_read_only_server_is_named(make_outbox, postgres_dsn):
     [
         f"postgresql://user:{SECRET}@127.0.0.1:1/db",
         f"postgresql://user:{SECRET}@host:port/db",
-        f"mysql://user:{SECRET}@localhost/db",
-        f"host=localhost password={SECRET}",
     ],
 )
 async def test_the_address_is_in_no_message(dsn, caplog):
@@ -172,6 +170,33 @@ def test_a_name_that_no_schema_may_have_is_refused(schema):
 def test_what_is_no_address_is_refused():
     with pytest.raises(ConfigurationError, match="type int"):
         PostgresOutbox(5432)
+    no_address = f"host=localhost password={SECRET}"
+    for arguments in (
+        {"dsn": f"mysql://user:{SECRET}@localhost/db"},
+        {"dsn": no_address},
+        {"dsn": "postgres://db", "listen_dsn": no_address},
+    ):
+        with pytest.raises(ConfigurationError, match="dsn must begin with postgresql:") as caught:
+            PostgresOutbox(**arguments)
+        assert SECRET not in str(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_a_schema_of_something_else_is_left_alone(make_outbox, connect, postgres_schema):
+    connection = await connect()
+    await connection.execute(
+        f"CREATE SCHEMA {postgres_schema}; CREATE TABLE {postgres_schema}.page (number int)"
+    )
+    with pytest.raises(OutboxError, match=r"tables of something else.*name another schema"):
+        await make_outbox().open(["alpha"])
+    names = f"SELECT relname FROM pg_class WHERE relnamespace = '{postgres_schema}'::regnamespace"
+    assert [row[0] for row in await connection.fetch(names)] == ["page"]
+
+
+@pytest.mark.asyncio
+async def test_a_server_without_tls_is_named(postgres_dsn):
+    with pytest.raises(OutboxError, match="refuses TLS"):
+        await PostgresOutbox(f"{postgres_dsn}?sslmode=require").open(["alpha"])
 
 
 def test_the_extra_is_named_where_the_driver_is_missing(monkeypatch):
