@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from anytrack_async.errors import MissingKeyError
-from anytrack_async.outbox.history import BYTES_PER_STEP, SEARCHED_PER_STEP
+from anytrack_async.outbox.history import BYTES_PER_STEP
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history import tables
@@ -45,19 +45,22 @@ def newest(db: Database, before: int, limit: int) -> list[StoredRow]:
         return [_decrypted(db, row) for row in rows]
 
 
-def search(db: Database, before: int, texts: Sequence[bytes]) -> tuple[list[StoredRow], int]:
+def search(
+    db: Database, before: int, texts: Sequence[bytes], limit: int
+) -> tuple[list[StoredRow], int]:
     """Search the newest stored conversions below a position, in one step.
 
     Args:
         db: the file.
         before: the position.
         texts: one to four; a record that has none of these does not match.
+        limit: how many records to read.
 
     Returns:
         The candidates, the newest first, and the position below which to go on; 0 at the end.
     """
     with db.snapshot() as sql:
-        sizes = sql.execute(tables.STORED_SIZES, (before, SEARCHED_PER_STEP)).fetchall()
+        sizes = sql.execute(tables.STORED_SIZES, (before, limit)).fetchall()
         if not sizes:
             return [], 0
         ends = accumulate(size for _, size in sizes)
@@ -66,7 +69,7 @@ def search(db: Database, before: int, texts: Sequence[bytes]) -> tuple[list[Stor
         four = [*texts, *[texts[0]] * (4 - len(texts))]
         rows = sql.execute(tables.CONTAINING, (position, before, *four)).fetchall()
         candidates = [_decrypted(db, StoredRow._make(row)) for row in rows]
-    is_last = count == len(sizes) < SEARCHED_PER_STEP
+    is_last = count == len(sizes) < limit
     # A record that is not JSON cannot be searched by its text; `orjson` and `json` escape alike.
     return [
         row

@@ -17,6 +17,7 @@ from anytrack_async.outbox.checks import check_event_ids, check_number, check_pe
 from anytrack_async.outbox.history import (
     LAST_POSITION,
     MAX_SCANNED,
+    SEARCHED_PER_STEP,
     AcceptedCount,
     ConversionPage,
     OutcomeCount,
@@ -128,8 +129,8 @@ class SQLiteHistory(SQLiteAccess):
         texts = search_texts(order_id, click_id)
         conversions: list[RememberedConversion] = []
         while texts and position and within > 0 and len(conversions) < limit:
-            rows, position = await self._run(finding.search, position, texts)
-            within -= finding.SEARCHED_PER_STEP
+            rows, position = await self._run(finding.search, position, texts, SEARCHED_PER_STEP)
+            within -= SEARCHED_PER_STEP
             conversions += [
                 item
                 for item in await self._decoded(rows)
