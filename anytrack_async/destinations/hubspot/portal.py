@@ -17,7 +17,7 @@ from anytrack_async.destinations.hubspot.rate_limit import RateLimiter, reported
 from anytrack_async.destinations.hubspot.responses import is_page, read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.errors import DecodeError, TransportError
-from anytrack_async.transport.message import Response, Transport
+from anytrack_async.transport.message import Response, Transport, read_json
 from anytrack_async.transport.session import Session
 
 Path: TypeAlias = tuple[str, ...]
@@ -103,7 +103,11 @@ class Portal:
         Raises:
             HubSpotError: there was no response, no 2xx, or no JSON in it.
         """
-        return json_of(await self.call("GET", path))
+        response = await self.call("GET", path)
+        try:
+            return await read_json(response)  # a portal may have thousands of properties
+        except DecodeError as exc:
+            raise _no_json(response) from exc
 
     def read_batch_response(self, response: Response) -> Any:
         """Return the JSON of a 2xx *response* to `write`; its errors quote no secrets.
@@ -151,9 +155,14 @@ def json_of(response: Response) -> Any:
     try:
         return response.json()
     except DecodeError as exc:
-        message = f"the response (status {response.status}) is not JSON"
-        problem = Problem(kind=ProblemKind.UNAVAILABLE, message=message, status=response.status)
-        raise HubSpotError(problem) from exc
+        raise _no_json(response) from exc
+
+
+def _no_json(response: Response) -> HubSpotError:
+    message = f"the response (status {response.status}) is not JSON"
+    return HubSpotError(
+        Problem(kind=ProblemKind.UNAVAILABLE, message=message, status=response.status)
+    )
 
 
 @attrs.frozen

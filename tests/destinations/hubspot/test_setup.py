@@ -249,6 +249,16 @@ async def test_a_ready_portal_passes_every_check(sink, ready):
     assert findings[0].message == "accepted by portal 62515"
 
 
+async def test_a_portal_may_have_many_pipelines(sink, wire, ready):
+    stages = [{"id": str(number), "label": "x" * 50} for number in range(99)]
+    others = [{"id": str(number), "label": "O", "stages": stages} for number in range(99)]
+    default = {"id": "default", "label": "Sales", "stages": STAGES}
+    wire.scripts["pipelines"].clear()
+    wire.script("pipelines", httpx.Response(200, json={"results": [*others, default]}))
+
+    assert failed(await sink.check()) == {}
+
+
 async def test_a_check_writes_nothing(sink, ready):
     await sink.check()
 
