@@ -12,6 +12,7 @@ import pytest
 from anytrack_async import Conversion, Customer, InvalidConversionError
 from anytrack_async.models.conversion import ARGUMENTS
 from anytrack_async.models.frozen import fast_init
+from anytrack_async.models.outcome import Outcome, delivered_as
 
 MODELS = [Conversion.sale(order_id="1001", revenue=9), Customer(email="ada@example.com")]
 
@@ -101,3 +102,15 @@ def test_a_constructor_that_raises_leaves_the_next_one_unharmed():
         Conversion.sale(revenue=1, currency="euros")
 
     assert type(Conversion.sale(revenue=1)) is Conversion
+
+
+@pytest.mark.parametrize("remote_id", ["9001", None])
+def test_a_delivered_outcome_is_the_same_in_whichever_way_it_is_made(remote_id: str | None):
+    outcome = delivered_as(remote_id)
+
+    assert type(outcome) is Outcome
+    assert outcome == Outcome.delivered(remote_id)
+    assert attrs.asdict(outcome) == attrs.asdict(Outcome.delivered(remote_id))
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        outcome.attempts = 2  # type: ignore[misc]

@@ -62,11 +62,14 @@ def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
     """
     index = _InputIndex(inputs)
     result = BatchResult()
+    record_ids = result.record_ids
     for record in objects_in(body, "results"):
         trace_id = index.find_record(record)
-        if trace_id is not None and record.get("id"):
-            result.record_ids[trace_id] = str(record["id"])
+        if trace_id is not None and (record_id := record.get("id")):
+            record_ids[trace_id] = str(record_id)
     unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
+    if len(record_ids) == len(inputs):  # nearly always: then no error is about an input
+        return result
     trace_ids = (item["objectWriteTraceId"] for item in inputs)
     missing = [trace_id for trace_id in trace_ids if trace_id not in result]
     if missing:

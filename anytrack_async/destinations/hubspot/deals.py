@@ -37,7 +37,7 @@ from anytrack_async.destinations.hubspot.responses import (
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.steps import ConfirmedInputs, Steps
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status, delivered_as
 from anytrack_async.transport.message import Response
 
 _UNKNOWN_ID = ""
@@ -115,13 +115,14 @@ class DealBatch(BatchOutcomes):
         contact.
         """
         batch = cls(conversions=conversions)
+        deals, outcomes, has_contacts = batch.deals, batch.by_event_id, settings.contacts
         for conversion in conversions:
             event_id = conversion.event_id
-            if event_id in batch.deals or event_id in batch.by_event_id:
+            if event_id in deals or event_id in outcomes:
                 continue
             try:
-                contact = to_contact(conversion, settings)
-                batch.deals[event_id] = to_deal(conversion, settings)
+                contact = to_contact(conversion, settings) if has_contacts else None
+                deals[event_id] = to_deal(conversion, settings)
             except Exception as exc:
                 batch.record_mapping_failure(event_id, exc)
                 continue
@@ -198,13 +199,13 @@ def _record_deals(
     deal_ids = {}
     problems, record_ids, outcomes = result.problems, result.record_ids, batch.by_event_id
     for event_id, deal in batch.deals.items():
-        problem = problems.get(event_id)
+        problem = problems.get(event_id) if problems else None
         if problem is not None and problem.kind is not ProblemKind.EXISTS:
             problem = _check_configuration(problem, deal["properties"], settings)
             batch.record_problem(event_id, problem)
             continue
         deal_id = problem.record_id if problem else record_ids[event_id]
-        outcomes[event_id] = Outcome(status=Status.DELIVERED, remote_id=deal_id or None)
+        outcomes[event_id] = delivered_as(deal_id or None)
         if deal_id:
             deal_ids[event_id] = deal_id
     return deal_ids

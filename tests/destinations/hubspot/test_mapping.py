@@ -174,14 +174,19 @@ def test_a_mapping_adds_properties_from_fields_entries_and_constants(hs):
 
 def test_a_function_adds_and_replaces_all_properties_but_the_key(hs):
     settings = hs.settings(
-        properties=lambda c: {"amount": Decimal("1E+2"), "anytrack_event_id": "x", "blank": " "}
+        properties=lambda c: {
+            "amount": Decimal("1E+2"),
+            "anytrack_event_id": "x",
+            "blank": " ",
+            "deal_currency_code": None,
+        }
     )
 
     deal = to_deal(hs.sale("7"), settings)
 
     assert deal["properties"]["amount"] == "100"
     assert deal["properties"]["anytrack_event_id"] == deal["id"] == "sale:7"
-    assert "blank" not in deal["properties"]
+    assert not {"blank", "deal_currency_code"} & deal["properties"].keys()
 
 
 @pytest.mark.parametrize(
