@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from anytrack_async.errors import AnyTrackError
 
@@ -10,6 +11,7 @@ MAX_IDS = 20
 """Event ids that a log line names; more are counted."""
 
 _MAX_SHOWN = 200  # characters
+_HIDDEN_ADDRESS = "postgresql://…"
 
 
 def abbreviated(event_ids: Sequence[str], count: int | None = None) -> str:
@@ -55,3 +57,20 @@ def safe_description(exc: BaseException) -> str:
         return type(exc).__name__
     function, line = traceback.tb_frame.f_code.co_name, traceback.tb_lineno
     return f"{type(exc).__name__} in {function}, line {line}"
+
+
+def shown_address(address: str) -> str:
+    """Return the address of a database without user, password and options.
+
+    ``postgresql://shop:secret@db1:5432,db2/shop?sslmode=require`` becomes
+    ``postgresql://db1:5432,db2/shop``. Of one that may have a part of a password elsewhere, as
+    with a ``/`` in it, only ``postgresql://…`` is left.
+    """
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        return _HIDDEN_ADDRESS
+    _, _, host = url.netloc.rpartition("@")
+    shown = f"postgresql://{host}{url.path}"
+    is_unclear = "@" in f"{url.path}{url.query}{url.fragment}" or not shown.isprintable()
+    return _HIDDEN_ADDRESS if is_unclear else shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anytrack_async.descriptions import abbreviated, safe_description, shown
+from anytrack_async.descriptions import abbreviated, safe_description, shown, shown_address
 from anytrack_async.errors import ConflictError
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.outcome import Outcome, Report, Status
@@ -68,3 +68,20 @@ def test_a_report_with_an_integer_of_5000_digits_can_be_shown(field):
 
     assert f"{field}=<int>" in repr(report)
     assert f"{field}=<int>" in str(outcome)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("postgres://u:secret@db:5432/shop?sslmode=require", "postgresql://db:5432/shop"),
+        ("postgresql://u:se@cret@[::1]:5432,db2/shop", "postgresql://[::1]:5432,db2/shop"),
+        ("postgresql:///shop?host=/run&password=secret", "postgresql:///shop"),
+        ("postgresql://u:12/secret@db/shop", "postgresql://…"),
+        ("postgresql://u:12#secret@db/shop", "postgresql://…"),
+        ("postgresql://u:12?secret@db/shop", "postgresql://…"),
+        ("postgresql://u:secret@[::1/shop", "postgresql://…"),
+        ("postgresql://u:secret@db\x1b[31m/shop", "postgresql://…"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address, expected):
+    assert shown_address(address) == expected

@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import attrs
 
+from anytrack_async.descriptions import shown_address
 from anytrack_async.errors import ConfigurationError, OutboxError
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -80,12 +80,7 @@ class OutboxLocation(os.PathLike[str]):
     def __str__(self) -> str:
         if not self.is_database:
             return str(self.path)
-        try:
-            url = urlsplit(self.address)
-            port = f":{url.port}" if url.port else ""
-        except ValueError:
-            return "postgresql://…"
-        return f"postgresql://{url.hostname or ''}{port}{url.path}"
+        return shown_address(self.address)
 
     def outbox(
         self, keys: KeyRing | None = None, environ: Mapping[str, str] | None = None

@@ -11,13 +11,15 @@ clock. If the date of the machine was wrong for an hour, so are the times of tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim
 
@@ -312,3 +314,31 @@ class SearchesConversions(Protocol):
             within: how many of the newest to look at, about.
         """
         ...
+
+
+# Searching, in steps that read one part of the log each
+
+SEARCHED_PER_STEP = 500
+"""Records that a search reads at once: a millisecond or two, in which the engine does no more."""
+
+BYTES_PER_STEP = 2**21
+"""Bytes of records after which a step, or a page of the newest conversions, ends."""
+
+LAST_POSITION = 2**63 - 1
+"""A position after every other."""
+
+
+def event_ids_of_order(order_id: str) -> list[str]:
+    """Return the event ids that are made from an order id, except those of named events."""
+    return [order_event_id(kind, None, order_id) for kind in ConversionType]
+
+
+def search_texts(*values: str | None) -> list[bytes]:
+    """Return how each of *values*, two at most, looks in a record, as UTF-8 or escaped."""
+    texts = [
+        json.dumps(value, ensure_ascii=is_ascii).encode()
+        for value in values
+        if value is not None
+        for is_ascii in (True, False)
+    ]
+    return list(dict.fromkeys(texts))

@@ -21,7 +21,7 @@ async def app(tmp_path, monkeypatch):
     for module in ("selection", "history"):
         monkeypatch.setattr(f"anytrack_async.web_console.{module}.FIRST_PART", 10)
         monkeypatch.setattr(f"anytrack_async.web_console.{module}.NEXT_PART", 20)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.history.finding.SEARCHED_PER_STEP", 10)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.history.outbox.SEARCHED_PER_STEP", 10)
     outbox = SQLiteOutbox(tmp_path / "outbox.db")
     await outbox.open(["meta"])
     await outbox.append([sale(number, click_id=f"click-{number}") for number in range(40)])

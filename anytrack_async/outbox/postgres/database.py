@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from anytrack_async.descriptions import shown_address
 from anytrack_async.errors import AnyTrackError, ConfigurationError, OutboxError
 from anytrack_async.outbox.checks import not_open_error
 from anytrack_async.outbox.postgres.errors import is_lost, outbox_error, outcome_unknown_error
@@ -78,6 +79,12 @@ class Database:
             )
         if isinstance(source, str):
             check_address("dsn", source)
+
+    @property
+    def place(self) -> str:
+        """Where the outbox is, for messages: without user and password."""
+        address = shown_address(self._source) if isinstance(self._source, str) else None
+        return f"schema {self.schema!r} " + (f"at {address}" if address else "of PostgreSQL")
 
     @property
     def has_own_sessions(self) -> bool:
@@ -151,11 +158,11 @@ class Database:
 
     def error(self, exc: Exception) -> OutboxError:
         """Return the error to raise instead of *exc*."""
-        return outbox_error(exc, self.schema)
+        return outbox_error(exc, self.place)
 
     def change_error(self, exc: Exception) -> OutboxError:
         """Return the error of a change that failed with *exc*, perhaps after it was done."""
-        return outcome_unknown_error(exc, self.schema) if is_lost(exc) else self.error(exc)
+        return outcome_unknown_error(exc, self.place) if is_lost(exc) else self.error(exc)
 
     def statement(self, sql: str) -> str:
         """Return *sql*, which is written for the schema ``anytrack``, for this one."""

@@ -85,23 +85,28 @@ def advice_for(code: str | None) -> str | None:
     return None if code is None else _ADVICE.get(code)
 
 
-def outbox_error(exc: BaseException, schema: str) -> OutboxError:
-    """Return the error to raise instead of *exc*, which a driver raised; raise it ``from None``."""
-    return OutboxError(f"the outbox in schema {schema!r} of PostgreSQL: {describe(exc)}")
+def outbox_error(exc: BaseException, place: str) -> OutboxError:
+    """Return the error to raise instead of *exc*, which a driver raised; raise it ``from None``.
+
+    Args:
+        exc: what the driver raised.
+        place: where the outbox is: ``schema 'anytrack' at postgresql://db.shop.example/shop``.
+    """
+    return OutboxError(f"the outbox in {place}: {describe(exc)}")
 
 
-def outcome_unknown_error(exc: BaseException, schema: str) -> OutcomeUnknownError:
+def outcome_unknown_error(exc: BaseException, place: str) -> OutcomeUnknownError:
     """Return the error of a change whose connection was lost before the server answered."""
     return OutcomeUnknownError(
-        f"the outbox in schema {schema!r} of PostgreSQL: {describe(exc)}; it may have been done or "
-        "not: do it again, which is safe"
+        f"the outbox in {place}: {describe(exc)}; it may have been done or not: do it again, which "
+        "is safe"
     )
 
 
-def slow_append_error(schema: str) -> OutcomeUnknownError:
+def slow_append_error(place: str) -> OutcomeUnknownError:
     """Return the error of an append that was not answered in time."""
     return OutcomeUnknownError(
-        f"the outbox in schema {schema!r} of PostgreSQL: the server did not answer in time; "
+        f"the outbox in {place}: the server did not answer in time; "
         "perhaps a transaction that has the same event id is open; it may be accepted later or "
         "not: append it again, which is safe"
     )

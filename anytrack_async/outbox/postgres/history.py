@@ -27,14 +27,19 @@ from anytrack_async.outbox.checks import (
 )
 from anytrack_async.outbox.counting import Counts, Kind, Result
 from anytrack_async.outbox.history import (
+    BYTES_PER_STEP,
+    LAST_POSITION,
     LEASE_LOST_CODE,
     LEASE_LOST_ERROR,
     MAX_SCANNED,
+    SEARCHED_PER_STEP,
     AcceptedCount,
     OutcomeCount,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    event_ids_of_order,
+    search_texts,
     with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
@@ -43,15 +48,6 @@ from anytrack_async.outbox.postgres.counts import columns
 from anytrack_async.outbox.postgres.errors import storable
 from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE
 from anytrack_async.outbox.postgres.reports import PostgresReports
-from anytrack_async.outbox.sqlite.history.finding import (
-    END,
-    SEARCHED_PER_STEP,
-    event_ids_of_order,
-    search_texts,
-)
-
-_BYTES_PER_STEP = 2**21
-"""Bytes of records after which a step of a search, or a page of the newest conversions, ends."""
 
 
 class PostgresHistory(PostgresReports):
@@ -191,12 +187,12 @@ class PostgresHistory(PostgresReports):
         if order_id is not None:
             event_ids += event_ids_of_order(order_id)
         by_seq = {item.seq: item for item in await self._remembered(event_ids)}
-        texts, before, scanned = search_texts(order_id, click_id), END, 0
+        texts, before, scanned = search_texts(order_id, click_id), LAST_POSITION, 0
         while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
             # The server cannot search what is encrypted.
             searched = None if self._cipher.listed or self._cipher.key_id else texts
             rows = await self._db.fetch(
-                queries.SEARCH, before, SEARCHED_PER_STEP, _BYTES_PER_STEP, searched
+                queries.SEARCH, before, SEARCHED_PER_STEP, BYTES_PER_STEP, searched
             )
             scanned += SEARCHED_PER_STEP
             *candidates, (before, _, _) = rows
@@ -230,10 +226,10 @@ class PostgresHistory(PostgresReports):
         self, *, before: int | None = None, limit: int = 50
     ) -> Sequence[RememberedConversion]:
         """Return remembered conversions, the newest first; see `KeepsHistory`."""
-        before = END if before is None else check_number("before", before)
+        before = LAST_POSITION if before is None else check_number("before", before)
         limit = check_number("limit", limit)
         return await self._with_conversions(
-            await self._db.fetch(queries.NEWEST, before, limit, _BYTES_PER_STEP)
+            await self._db.fetch(queries.NEWEST, before, limit, BYTES_PER_STEP)
         )
 
     async def _with_conversions(self, rows: Sequence[Any]) -> list[RememberedConversion]:

@@ -216,7 +216,7 @@ class PostgresOutbox(
             async with asyncio.timeout(self._waits_for and max(0.0, self._waits_for - waited)):
                 appended = await self._log.append(conversions, destinations)
         except TimeoutError:
-            raise slow_append_error(self._schema) from None
+            raise slow_append_error(self._db.place) from None
         self._news.announce()
         return appended
 

@@ -157,7 +157,7 @@ def _migration_error(exc: Exception, schema: str) -> OutboxError:
             "was changed"
         )
     if sqlstate(exc) != "42501":
-        return outbox_error(exc, schema)
+        return outbox_error(exc, f"schema {schema!r} of PostgreSQL")
     return OutboxError(
         f"the role may not create the schema {schema!r}: run the output of `anytrack outbox "
         "migrate --sql` as the owner of the database, and grant USAGE on the schema and all rights "

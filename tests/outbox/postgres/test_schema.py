@@ -131,6 +131,7 @@ async def test_the_address_is_in_no_message(dsn, caplog):
         await outbox.open(["alpha"])
 
     error = caught.value
+    assert "at postgresql://" in str(error)
     assert SECRET not in f"{error} {error!r} {error.__cause__!r} {outbox!r} {caplog.text}"
     assert error.__suppress_context__
 

@@ -99,7 +99,7 @@ async def test_changes_go_step_by_step(outbox, clock, monkeypatch):
 
 
 async def test_conversions_are_searched_in_parts(outbox, monkeypatch):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.history.finding.SEARCHED_PER_STEP", 4)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.history.outbox.SEARCHED_PER_STEP", 4)
     await outbox.append([sale(number, click_id=f"click-{number}") for number in range(1, 11)])
     first = await outbox.search_conversions(click_id="click-1", within=4)
     second = await outbox.search_conversions(click_id="click-1", before=first.before, within=8)

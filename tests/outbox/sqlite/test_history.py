@@ -130,8 +130,8 @@ async def test_damaged_sums_count_as_nothing(outbox, path, clock):
 
 
 async def test_a_search_reads_a_limited_part_of_the_log(outbox, monkeypatch):
-    monkeypatch.setattr(finding, "SEARCHED_PER_STEP", 3)
-    monkeypatch.setattr(finding, "_BYTES_PER_STEP", 1_500)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.history.outbox.SEARCHED_PER_STEP", 3)
+    monkeypatch.setattr(finding, "BYTES_PER_STEP", 1_500)
     conversions = [sale(n, click_id=f"click-{n}") for n in range(1, 9)]
     await outbox.append(conversions)
     (oldest,) = await outbox.find(click_id="click-1")

@@ -7,27 +7,16 @@ conversions, in steps that read one part of the log each.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from anytrack_async.errors import MissingKeyError
-from anytrack_async.models.conversion import ConversionType
-from anytrack_async.models.identifiers import order_event_id
+from anytrack_async.outbox.history import BYTES_PER_STEP
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history import tables
-
-SEARCHED_PER_STEP = 500
-"""Records that a search reads at once: a millisecond or two, in which the thread does no more."""
-
-_BYTES_PER_STEP = 2**21
-"""Bytes of records after which a step, or a page of the newest conversions, ends."""
-
-END = 2**63 - 1
-"""A position after every other."""
 
 
 class StoredRow(NamedTuple):
@@ -49,11 +38,6 @@ def by_event_ids(db: Database, event_ids: Sequence[str]) -> list[StoredRow]:
         return [_decrypted(db, StoredRow._make(row)) for row in rows if row]
 
 
-def event_ids_of_order(order_id: str) -> list[str]:
-    """Return the event ids that are made from an order id, except those of named events."""
-    return [order_event_id(kind, None, order_id) for kind in ConversionType]
-
-
 def newest(db: Database, before: int, limit: int) -> list[StoredRow]:
     """Return the newest remembered conversions below a position."""
     with db.snapshot() as sql:
@@ -61,28 +45,31 @@ def newest(db: Database, before: int, limit: int) -> list[StoredRow]:
         return [_decrypted(db, row) for row in rows]
 
 
-def search(db: Database, before: int, texts: Sequence[bytes]) -> tuple[list[StoredRow], int]:
+def search(
+    db: Database, before: int, texts: Sequence[bytes], limit: int
+) -> tuple[list[StoredRow], int]:
     """Search the newest stored conversions below a position, in one step.
 
     Args:
         db: the file.
         before: the position.
         texts: one to four; a record that has none of these does not match.
+        limit: how many records to read.
 
     Returns:
         The candidates, the newest first, and the position below which to go on; 0 at the end.
     """
     with db.snapshot() as sql:
-        sizes = sql.execute(tables.STORED_SIZES, (before, SEARCHED_PER_STEP)).fetchall()
+        sizes = sql.execute(tables.STORED_SIZES, (before, limit)).fetchall()
         if not sizes:
             return [], 0
         ends = accumulate(size for _, size in sizes)
-        count = next((i for i, end in enumerate(ends, 1) if end >= _BYTES_PER_STEP), len(sizes))
+        count = next((i for i, end in enumerate(ends, 1) if end >= BYTES_PER_STEP), len(sizes))
         position = sizes[count - 1][0]
         four = [*texts, *[texts[0]] * (4 - len(texts))]
         rows = sql.execute(tables.CONTAINING, (position, before, *four)).fetchall()
         candidates = [_decrypted(db, StoredRow._make(row)) for row in rows]
-    is_last = count == len(sizes) < SEARCHED_PER_STEP
+    is_last = count == len(sizes) < limit
     # A record that is not JSON cannot be searched by its text; `orjson` and `json` escape alike.
     return [
         row
@@ -98,20 +85,9 @@ def _read(cursor: sqlite3.Cursor) -> tuple[list[StoredRow], bool]:
     for row in map(StoredRow._make, cursor):
         rows.append(row)
         size += len(row.payload or b"")
-        if size >= _BYTES_PER_STEP:
+        if size >= BYTES_PER_STEP:
             return rows, True
     return rows, False
-
-
-def search_texts(*values: str | None) -> list[bytes]:
-    """Return how each of *values*, two at most, looks in a record, as UTF-8 or escaped."""
-    texts = [
-        json.dumps(value, ensure_ascii=is_ascii).encode()
-        for value in values
-        if value is not None
-        for is_ascii in (True, False)
-    ]
-    return list(dict.fromkeys(texts))
 
 
 def _decrypted(db: Database, row: StoredRow) -> StoredRow:

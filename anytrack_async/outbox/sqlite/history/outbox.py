@@ -15,13 +15,17 @@ from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
 from anytrack_async.outbox.checks import check_event_ids, check_number, check_period, check_text
 from anytrack_async.outbox.history import (
+    LAST_POSITION,
     MAX_SCANNED,
+    SEARCHED_PER_STEP,
     AcceptedCount,
     ConversionPage,
     OutcomeCount,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    event_ids_of_order,
+    search_texts,
     with_deliveries,
 )
 from anytrack_async.outbox.sqlite import leases, reports
@@ -101,7 +105,7 @@ class SQLiteHistory(SQLiteAccess):
         limit = check_number("limit", limit)
         event_ids = [] if event_id is None else list(check_event_ids([event_id]))
         if order_id is not None:
-            event_ids += finding.event_ids_of_order(order_id)
+            event_ids += event_ids_of_order(order_id)
         rows_of_ids = await self._run(finding.by_event_ids, event_ids)
         by_seq = {row.seq: self._remembered(row) for row in rows_of_ids}
         if len(by_seq) < limit:
@@ -121,12 +125,12 @@ class SQLiteHistory(SQLiteAccess):
         within: int = 2_000,
     ) -> ConversionPage:
         """Search the newest stored conversions for an id; see `SearchesConversions`."""
-        position = finding.END if before is None else check_number("before", before)
-        texts = finding.search_texts(order_id, click_id)
+        position = LAST_POSITION if before is None else check_number("before", before)
+        texts = search_texts(order_id, click_id)
         conversions: list[RememberedConversion] = []
         while texts and position and within > 0 and len(conversions) < limit:
-            rows, position = await self._run(finding.search, position, texts)
-            within -= finding.SEARCHED_PER_STEP
+            rows, position = await self._run(finding.search, position, texts, SEARCHED_PER_STEP)
+            within -= SEARCHED_PER_STEP
             conversions += [
                 item
                 for item in await self._decoded(rows)
@@ -142,7 +146,7 @@ class SQLiteHistory(SQLiteAccess):
         self, *, before: int | None = None, limit: int = 50
     ) -> Sequence[RememberedConversion]:
         """Return remembered conversions, the newest first; see `KeepsHistory`."""
-        before = finding.END if before is None else check_number("before", before)
+        before = LAST_POSITION if before is None else check_number("before", before)
         limit = check_number("limit", limit)
         return await self._decoded(await self._run(finding.newest, before, limit))
 
