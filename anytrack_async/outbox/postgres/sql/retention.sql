@@ -143,11 +143,11 @@ CREATE OR REPLACE FUNCTION anytrack.is_remembered_v1(p_first bigint, p_last bigi
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT p_last > (SELECT forgotten FROM anytrack.retention)
         OR EXISTS (SELECT FROM anytrack.late WHERE seq BETWEEN p_first AND p_last)
-        OR EXISTS (SELECT FROM anytrack.page, anytrack.log
+        OR EXISTS (SELECT FROM anytrack.page CROSS JOIN LATERAL (SELECT FROM anytrack.log
+                WHERE log.id BETWEEN page.block + greatest(p_first - page.place, 0)
+                    AND page.block + least(p_last - page.place, page.n - 1) LIMIT 1) AS stored
             WHERE page.place <= p_last AND page.place >= coalesce((SELECT place FROM anytrack.page
-                WHERE place <= p_first ORDER BY place DESC LIMIT 1), p_first)
-            AND log.id BETWEEN page.block + greatest(p_first - page.place, 0)
-                AND page.block + least(p_last - page.place, page.n - 1))
+                WHERE place <= p_first ORDER BY place DESC LIMIT 1), p_first))
         OR EXISTS (SELECT FROM anytrack.page WHERE place + n > p_first AND place <= p_last
             AND dropped_at < 'infinity')
 $$;
