@@ -72,7 +72,7 @@ def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
         if trace_id is not None and (record_id := record.get("id")):
             record_ids[trace_id] = str(record_id)
     unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
-    if len(record_ids) == len(inputs):  # nearly always: then no error is about an input
+    if len(record_ids) == len(inputs) and not result.problems:  # nearly always
         return result
     trace_ids = (item["objectWriteTraceId"] for item in inputs)
     missing = [trace_id for trace_id in trace_ids if trace_id not in result]
