@@ -18,7 +18,8 @@ DEFAULT_PAUSE: Final = 1.0  # seconds, after a 429 without `Retry-After`
 
 _names_limit = re.compile(
     r"(?i)rate.?limit|too.?many.?(?:requests|calls)|throttl|quota|slow.?down"
-    r"|limit.{0,20}(?:exceeded|reached)"
+    r"|limit.{0,20}(?:exceeded|reached)|used.{0,5}\ball\b"
+    r"|(?:call|conversion|daily|event|monthly|plan|request)s?.?limit\b"
 ).search
 _names_moment = re.compile(
     r"(?i)maintenance|temporar|\b(?:try|retry).{0,20}(?:again|later)|time(?:d|.?)?.?out|overload"
@@ -31,6 +32,12 @@ _names_access = re.compile(
     r"|(?:account|integration|licen[cs]e|plan|property|subscription|trial).{0,30}"
     r"(?:active|blocked|cancel|closed|disabled|enabled|exist|expired|frozen|locked|paused|suspended"
     r"|unknown)"
+    # The request itself: its address, headers, version and format are those of every conversion.
+    r"|account.?id\b|(?:account|asset|integration|property|route|endpoint).{0,3}(?:is |was )?"
+    r"(?:invalid|missing|not.?found|required)|(?:invalid|missing|no|no.?such|unknown|wrong).?"
+    r"(?:account|asset.?id|integration|property.?id)\b|\bheaders?\b|content.?type"
+    r"|api.{0,3}version|(?:https|ssl|tls).{0,10}required|invalid.?json|json.{0,10}pars"
+    r"|(?:api|endpoint|version).{0,20}(?:deprecated|no.?longer|removed|retired)"
 ).search
 
 

@@ -40,6 +40,8 @@ _UNQUOTED = ascii_letters + digits + punctuation.replace("%", "") + " "
 _is_unquoted = re.compile(r"[ -$&-~]*").fullmatch  # printable ASCII without "%"
 
 _TEMPORARY = frozenset({408, 425})
+# Method, headers, format or protocol: the same for every conversion.
+_ABOUT_EVERY_REQUEST = frozenset({406, 407, 411, 414, 415, 417, 421, 426, 428, 431, 451})
 _NO_SUCH_PATH = frozenset({404, 405, 410})  # the path of `POST /conversions` is always the same
 _NO_ACCESS = frozenset({401, 402, 403})
 _ABOUT_CONTENT = frozenset({409, 422})
@@ -181,7 +183,7 @@ def _read_failure(
         raise NeedsOperator(reason, code=code)
     if status in _NO_SUCH_PATH and not _names_click(own_code or ""):
         raise NeedsOperator(_ask_for_base_url(reason), cause="configuration", code=code)
-    if own_code is None:
+    if own_code is None or status in _ABOUT_EVERY_REQUEST:
         raise NotAnyTrack(_ask_for_base_url(reason), cause="configuration", code=code)
     if status == 409 and _names_duplicate(f"{own_code} {reason}"):
         report_unusual(response)

@@ -22,6 +22,10 @@ Inputs: TypeAlias = Sequence[Mapping[str, Any]]
 UNACCOUNTED = "UNACCOUNTED"
 """Our own code for an input that a response says nothing about."""
 
+_FOREIGN = Problem(
+    kind=ProblemKind.UNAVAILABLE, code=UNACCOUNTED, message="the response has no 'results'"
+)
+
 # Each input of a batch upsert
 #
 # An example: HubSpot answers a batch of the inputs e1, e2, e3 and e4 with 207 and
@@ -69,7 +73,10 @@ def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
     unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
     trace_ids = (item["objectWriteTraceId"] for item in inputs)
     missing = [trace_id for trace_id in trace_ids if trace_id not in result]
-    if missing:
+    if missing and not (isinstance(body, Mapping) and ("results" in body or "errors" in body)):
+        # Not HubSpot's, as of a proxy's login page: then no attempt counts.
+        result.problems |= dict.fromkeys(missing, _FOREIGN)
+    elif missing:
         problem = _problem_of_missing(len(inputs), len(missing), unattributed_errors)
         result.problems |= dict.fromkeys(missing, problem)
     return attrs.evolve(result, problems=_mask_own_values(inputs, result.problems))

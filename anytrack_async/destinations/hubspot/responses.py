@@ -44,6 +44,11 @@ _names_access = re.compile(
 
 _names_record = re.compile(r"(?i)exist|duplicate|conflict").search
 
+_names_portal_limit = re.compile(
+    r"(?i)\b(?:account|hub|plan|portal|subscription)\b.{0,40}\b(?:limit|expired|suspended)"
+    r"|\blimit.{0,40}\b(?:account|hub|plan|portal|subscription)\b"
+).search
+
 _KIND_BY_CATEGORY: Mapping[str, ProblemKind] = {
     "CONFLICT": ProblemKind.EXISTS,
     "OBJECT_ALREADY_EXISTS": ProblemKind.EXISTS,
@@ -159,6 +164,8 @@ def _kind_by_content(problem: Problem) -> ProblemKind:
     category = problem.code or ""
     if category in _KIND_BY_CATEGORY:
         return _KIND_BY_CATEGORY[category]
+    if _names_portal_limit(problem.message) and not problem.property_name:
+        return ProblemKind.NEEDS_OPERATOR
     if category in _ABOUT_INPUTS or problem.property_name:
         return ProblemKind.REJECTED
     about_access = _names_access(problem.message)

@@ -38,6 +38,8 @@ def refusal(code: str, message: str = "no") -> dict[str, str]:
         ("quota_exceeded", "no"),
         ("x", "Rate limit of your API key exceeded"),
         ("x", "monthly limit reached"),
+        ("events_limit", "no"),
+        ("x", "You have used all events of your plan"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 403, 422])
@@ -70,12 +72,26 @@ def test_words_about_the_moment_retry(status: int, code: str, message: str):
         ("x", "Upgrade your plan"),
         ("x", "Account is locked"),
         ("x", "access denied"),
+        ("property_not_found", "no"),
+        ("invalid_account_id", "no"),
+        ("x", "X-Account-ID header is required"),
+        ("x", "Content-Type must be application/json"),
+        ("x", "This API version is no longer supported"),
+        ("x", "SSL is required"),
+        ("invalid_json", "Unexpected token"),
+        ("x", "the endpoint was removed"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
 def test_words_about_the_account_need_an_operator(status: int, code: str, message: str):
     with pytest.raises(NeedsOperator):
         read(status, refusal(code, message))
+
+
+@pytest.mark.parametrize("status", [406, 411, 415, 421, 426, 431, 451])
+def test_a_status_about_every_request_rejects_no_conversion(status: int):
+    with pytest.raises(NeedsOperator, match="base_url"):
+        read(status, refusal("unsupported", "not like this"))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +101,10 @@ def test_words_about_the_account_need_an_operator(status: int, code: str, messag
         ("unknown_currency", "currency is not supported"),
         ("click_not_found", "Click not found"),
         ("x", "timestamp is too old"),
+        ("x", "property 'revenue' is required"),
+        ("missing_property", "must not have additional properties"),
+        ("x", "unknown conversion type"),
+        ("x", "custom_data is not valid"),
         ("x", "order_id is longer than the limit of 100 characters"),
     ],
 )

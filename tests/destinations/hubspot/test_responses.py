@@ -448,7 +448,24 @@ def test_an_inner_error_may_name_the_input():
     assert read_batch_result(DEALS[:1], {"errors": [error]}).problems["e0"].message == "bad"
 
 
-@pytest.mark.parametrize("body", [{}, {"results": []}, {"results": None}, [], None, "COMPLETE"])
+@pytest.mark.parametrize(
+    "message", ["Portal 1 is over its record limit for deals", "the limit of your plan is reached"]
+)
+def test_a_limit_of_the_portal_rejects_no_conversion(message):
+    problem = read(400, category="VALIDATION_ERROR", message=message)
+
+    assert problem.kind is ProblemKind.NEEDS_OPERATOR
+
+
+@pytest.mark.parametrize("body", [{}, {"login": "required"}, [], None, "COMPLETE"])
+def test_a_body_of_another_service_counts_as_no_attempt(body):
+    problems = read_batch_result(DEALS, body).problems
+
+    assert set(problems) == {item["id"] for item in DEALS}
+    assert {problem.kind for problem in problems.values()} == {ProblemKind.UNAVAILABLE}
+
+
+@pytest.mark.parametrize("body", [{"results": []}, {"results": None}])
 def test_inputs_of_a_response_without_results_are_retried(body):
     problems = read_batch_result(DEALS, body).problems
 
