@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Without --no-compile, pip compiles every file of every package; tests import a part of them.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 BENCH  := .venv-bench
 
@@ -11,6 +12,9 @@ MINUTES ?= 10
 
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
+
+# Where it is set, each process that a test starts would compile all it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check docs docs-serve pictures format chaos bench check-speed house vendor browser screenshots clean
 
@@ -43,7 +47,13 @@ test-pythons:
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j 2 check-types check-site
+
+.PHONY: check-types check-site
+check-types: $(VENV)/.dev
 	$(BIN)/mypy
+
+check-site: $(VENV)/.dev
 	$(BIN)/python -m tools.reference --check
 	$(BIN)/zensical build --strict
 

@@ -8,6 +8,7 @@ test with the marker `untraced`. The lines have to be covered by tests with plai
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Generator, Iterator
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 import anytrack_async
 from anytrack_async.outbox.sqlite.wal_bug import log_once, wal_reset_warning
 from tests.examples import examples
+from tests.order import long_tests_first
 from tests.servers.fixtures import *  # noqa: F403 (fixtures)
 from tests.servers.fixtures import leave_out_uncovered, say_what_was_not_run
 
@@ -38,6 +40,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     leave_out_uncovered(session.config)
     # A process logs it once. Tests that count what is logged shall not depend on their order.
     log_once(wal_reset_warning() or "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two workers a core: about half of the time, tests wait for processes and servers."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker of pytest-xdist start with long tests."""
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        items[:] = long_tests_first(items, workers)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
