@@ -27,6 +27,9 @@ WRONG_ISOLATION = "ATRC1"
 UNDEFINED = frozenset({"3F000", "42P01", "42883", "42703"})
 """Error codes for a schema, table, function or column that does not exist."""
 
+_CONNECTION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P05"})
+"""Error codes with which the server ends or refuses a connection: shutdown, crash, start, idle."""
+
 _ADVICE: Mapping[str, str] = {
     "25006": "the server is a read-only replica: connect to the primary, for instance with "
     "target_session_attrs=read-write in the address; or default_transaction_read_only of the role, "
@@ -46,6 +49,7 @@ _ADVICE: Mapping[str, str] = {
     "53300": "the server has no connection left: raise max_connections, or lower `connections`",
     "57014": "the server took too long and the statement was cancelled: look for locks and load, "
     "and whether statement_timeout of the role is too short",
+    "57P05": "idle_session_timeout of the role is shorter than the outbox's pauses: raise it",
     "57P03": "the server is starting up or recovering: try again in some seconds",
     LOCKED: "lock_timeout ended the wait for another transaction, which may have appended the same "
     "event id: let it end, and do this again",
@@ -62,7 +66,7 @@ def is_lost(exc: BaseException) -> bool:
     """
     code = sqlstate(exc)
     if code is not None:
-        return code.startswith("08") or code in ("57P01", "57P02", "57P03")
+        return code.startswith("08") or code in _CONNECTION_ENDED
     return isinstance(exc, OSError | asyncio.TimeoutError) or _is_interface_error(exc)
 
 

@@ -16,6 +16,7 @@ from anytrack_async.errors import (
     WrongEventLoopError,
 )
 from anytrack_async.outbox.base import FailedEntry
+from anytrack_async.outbox.postgres.errors import is_lost
 from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 from anytrack_async.outbox.postgres.schema import migrate_sql
 from anytrack_async.outbox.sqlite.verify import Account
@@ -198,6 +199,14 @@ async def test_a_schema_of_something_else_is_left_alone(make_outbox, connect, po
 async def test_a_server_without_tls_is_named(postgres_dsn):
     with pytest.raises(OutboxError, match="refuses TLS"):
         await PostgresOutbox(f"{postgres_dsn}?sslmode=require").open(["alpha"])
+
+
+@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03", "57P05", "08006"])
+def test_a_connection_that_the_server_ended_is_made_anew(code):
+    class EndedError(Exception):
+        sqlstate = code
+
+    assert is_lost(EndedError())
 
 
 def test_the_extra_is_named_where_the_driver_is_missing(monkeypatch):
