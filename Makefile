@@ -16,17 +16,21 @@ export THOROUGH
 # Where it is set, each process that a test starts would compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check docs docs-serve pictures format chaos bench check-speed house vendor browser screenshots clean
+.PHONY: demo test coverage check docs docs-serve pictures format chaos bench check-speed house vendor browser screenshots clean
 
 # With CONSOLE=1, the console shows the deliveries in a browser at the end.
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo $(if $(CONSOLE),--console)
 
 test: check
-	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal
 	@command -v chromium >/dev/null || printf '\n%s\n%s\n\n' \
 		'*** Chromium is missing: the tests of the console in a browser were SKIPPED. ***' \
 		'*** Install it with `make browser`, and run `make test` again.               ***'
+
+# The lines and branches that the tests run. It takes twice the processor time of `make test`.
+coverage: check
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 # Chromium for the tests of the console, where apt can install it.
 browser:

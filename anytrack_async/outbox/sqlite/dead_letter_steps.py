@@ -77,6 +77,7 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
         check_destination(destination)
         change, after = _CHANGES[action], check_number("after", after)
         within = min(_CHANGED_PER_STEP, pages.SEARCHED_PER_STEP)
+        await self._run(pages.names, destination)  # raises if there is no such destination
         changed = await self._run(
             dead_letters.change_next, change, destination, where, after, within
         )

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from anytrack_async.errors import OutcomeUnknownError
+from anytrack_async.errors import OutboxError, OutcomeUnknownError
 from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.history import NAMES_PER_DAY, OTHER, ReleaseReason
 from anytrack_async.outbox.postgres import counts, queries
@@ -110,7 +110,7 @@ async def test_counts_outlive_a_statement_that_fails(outbox, monkeypatch, is_kno
 
     with monkeypatch.context() as patch:
         patch.setattr(outbox._db, "fetch_raw", fail)
-        with pytest.raises(Exception, match="PostgreSQL") as caught:
+        with pytest.raises(OutboxError, match="postgresql://") as caught:
             await outbox.append(sales(3))
 
     (accepted,) = await outbox.accepted_counts(since=0)
