@@ -77,11 +77,20 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
         check_destination(destination)
         change, after = _CHANGES[action], check_number("after", after)
         within = min(_CHANGED_PER_STEP, pages.SEARCHED_PER_STEP)
-        await self._run(pages.names, destination)  # raises if there is no such destination
-        changed = await self._run(
-            dead_letters.change_next, change, destination, where, after, within
-        )
+        changed = await self._run(_change, change, destination, where, after, within)
         return DeadLetterStep(count=changed.rows, after=changed.after)
+
+
+def _change(
+    db: Database,
+    change: dead_letters.Change,
+    name: str,
+    where: DeadLetterFilter,
+    after: int,
+    within: int,
+) -> dead_letters.Changed:
+    pages.names(db, name)  # raises if there is no such destination
+    return dead_letters.change_next(db, change, name, where, after, within)
 
 
 def _count(db: Database, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
