@@ -56,10 +56,10 @@ async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str,
             lease = new_lease_id()
             parameters = (name, lease, BATCH, 60.0, MAX_CLAIM_BYTES, 1, 8, None)
             (row,) = await connection.fetch(queries.CLAIM, *parameters)
-            (records,) = await connection.fetch(
+            records = await connection.fetch(
                 queries.RECORDS.one, row["firsts"][0], row["lasts"][0], name
             )
-            assert len(records[0]) == BATCH
+            assert len(records) == BATCH
             (settled,) = await connection.fetch(queries.SETTLE, name, lease, None)
             assert settled[0]
         return rows

@@ -130,8 +130,7 @@ async def claim_until_empty(
                 names.remove(name)
                 continue
             (first,), (last,) = row["firsts"], row["lasts"]
-            (row,) = await connection.fetch(queries.RECORDS.one, first, last, name)
-            count += len(row[0])
+            count += len(await connection.fetch(queries.RECORDS.one, first, last, name))
             await connection.fetch(queries.SETTLE, name, lease, None)
     return count
 

@@ -7,6 +7,7 @@ them; the others find the conversions in the cache, and read no more than their 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 import anyio
@@ -174,14 +175,14 @@ class RecordReader:
         if name in self._followers or self._last_read - self._cache.size < first <= last <= (
             self._last_read
         ):
-            seqs, times, digests, _ = await self._fetch(queries.DIGESTS, name, firsts, lasts)
+            seqs, times, digests = await self._read_digests(name, firsts, lasts)
             conversions = self._cache.find(digests)
             if all(conversions):
                 return Records(seqs, times, cast("list[Conversion]", conversions))
         reading = _Reading(first, last, anyio.Event())
         self._readings.append(reading)
         try:
-            seqs, times, digests, payloads = await self._fetch(queries.RECORDS, name, firsts, lasts)
+            seqs, times, digests, payloads = await self._read_records(name, firsts, lasts)
             await self._know_keys(payloads)
             decoded = await self._decode_in_steps(name, payloads, digests, large_bytes)
             self._last_read = last
@@ -196,30 +197,36 @@ class RecordReader:
                 await reading.over.wait()
                 return
 
+    async def _read_records(
+        self, name: str, firsts: Sequence[int], lasts: Sequence[int]
+    ) -> Sequence[Sequence[Any]]:
+        """Return positions, times, digests and records."""
+        rows = await self._fetch(queries.RECORDS, name, firsts, lasts)
+        _check_found(name, rows)
+        return [*zip(*sorted(rows, key=itemgetter(0)), strict=True)]
+
+    async def _read_digests(
+        self, name: str, firsts: Sequence[int], lasts: Sequence[int]
+    ) -> Sequence[Sequence[Any]]:
+        """Return positions, times and digests."""
+        ((seqs, times, digests),) = await self._fetch(queries.DIGESTS, name, firsts, lasts)
+        _check_found(name, seqs)
+        if seqs == sorted(seqs):  # nearly always
+            return seqs, times, digests
+        return [*zip(*sorted(zip(seqs, times, digests, strict=True)), strict=True)]
+
     async def _fetch(
         self,
         statements: queries.ReadStatements,
         name: str,
         firsts: Sequence[int],
         lasts: Sequence[int],
-    ) -> Sequence[Sequence[Any]]:
-        """Return the columns of the records, in the order of their positions."""
+    ) -> Sequence[Any]:
         if not self._db.has_own_sessions:
-            columns = await self._db.row(statements.anywhere, firsts, lasts, name)
-        elif len(firsts) == 1:
-            columns = await self._db.row(statements.one, firsts[0], lasts[0], name)
-        else:
-            columns = await self._db.row(statements.several, firsts, lasts, name)
-        seqs = columns[0]
-        if seqs is None:
-            raise DamagedOutboxError(
-                f"the outbox is damaged: conversions that are to be delivered to {name!r} are "
-                "missing from its log"
-            )
-        if seqs == sorted(seqs):  # nearly always
-            return tuple(columns)
-        order = sorted(range(len(seqs)), key=seqs.__getitem__)
-        return [column and [column[index] for index in order] for column in columns]
+            return await self._db.fetch(statements.anywhere, firsts, lasts, name)
+        if len(firsts) == 1:
+            return await self._db.fetch(statements.one, firsts[0], lasts[0], name)
+        return await self._db.fetch(statements.several, firsts, lasts, name)
 
     async def _decode_in_steps(
         self, name: str, payloads: Sequence[bytes], digests: Sequence[bytes], large_bytes: int
@@ -243,3 +250,11 @@ class RecordReader:
         else:
             self._followers.discard(name)
         return decoded
+
+
+def _check_found(name: str, found: object) -> None:
+    if not found:
+        raise DamagedOutboxError(
+            f"the outbox is damaged: conversions that are to be delivered to {name!r} are missing "
+            "from its log"
+        )
