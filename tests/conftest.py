@@ -1,4 +1,4 @@
-"""What holds for all tests: how many examples they try, and which of them coverage follows.
+"""What holds for all tests: their order, how many examples they try, and what coverage follows.
 
 Coverage makes the code that it follows three times slower. Tests with thousands of similar
 conversions run the same lines again and again, so they run without: each property test, and each
@@ -8,7 +8,6 @@ test with the marker `untraced`. The lines have to be covered by tests with plai
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import sys
 from collections.abc import Generator, Iterator
@@ -40,16 +39,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     leave_out_uncovered(session.config)
     # A process logs it once. Tests that count what is logged shall not depend on their order.
     log_once(wal_reset_warning() or "")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three workers on two cores: some tests wait for processes and servers most of the time.
-
-    More workers gain nothing: each one collects all the tests.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return max(2, cores * 3 // 2)
 
 
 @pytest.hookimpl(trylast=True)
