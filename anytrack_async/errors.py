@@ -373,8 +373,8 @@ class OutboxError(AnyTrackError):
 class OutcomeUnknownError(OutboxError):
     """The connection to the outbox was lost while conversions were being accepted.
 
-    They may have been accepted or not. Appending or submitting them again is safe: what had been
-    accepted is then a repeat.
+    They may have been accepted or not. Appending or submitting them again is safe: a conversion
+    that had been accepted is then a repeat.
     """
 
 

@@ -257,7 +257,7 @@ _PLAIN = (str, int, float)
 
 
 def log_fields(event: Event) -> dict[str, object]:
-    """Return the attributes that the log record of *event* has besides its message.
+    """Return the attributes that the log record of *event* has in addition to its message.
 
     For formatters that write JSON, and for filters. Of a `Retried`: ``anytrack_event="Retried"``,
     ``anytrack_destination="meta"``, ``anytrack_count=3``, ``anytrack_reason="status 503"``,

@@ -135,7 +135,7 @@ class AnyTrack:
             anytrack.submit(Conversion.sale(revenue="49.90", order_id="1003"))
 
     Open it with a ``with`` block, or with `start` and `close`. A process that ends without closing
-    it delivers what is left within `DeliverySettings.drain` seconds, except with Python 3.12.0 and
+    it delivers the backlog within `DeliverySettings.drain` seconds, except with Python 3.12.0 and
     3.12.1, which start no threads any more by then. A process that is forked while it is open, as
     the workers of Celery and gunicorn are, has to create its own: in ``worker_process_init``, or in
     gunicorn's ``post_fork``.
@@ -237,7 +237,7 @@ class AnyTrack:
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
         """Return the result of *function*, which runs in the event loop of the client.
 
-        For what has no method here, such as a back-fill: ``anytrack.run(lambda:
+        For functions without a method here, such as a back-fill: ``anytrack.run(lambda:
         backfill(anytrack.client, "orders.csv"))``.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What happens to a block's conversions: `Outboxed` accepts them, `DryRun` only counts them."""
+"""The step after mapping: `Outboxed` accepts a block's conversions, `DryRun` only counts them."""
 
 from __future__ import annotations
 
@@ -205,7 +205,11 @@ class DryRun:
             _count_accepted([block.conversions[index] for index in indexes], counts)
 
     async def _known(self, conversions: Sequence[Conversion]) -> Mapping[str, str | None]:
-        """Return event id → `summary` of what the outbox has accepted; None if it is not known."""
+        """Return event id → `summary` of each conversion that the outbox has accepted.
+
+        The value is None if the outbox knows the event id but keeps no summaries. Event ids that
+        the outbox does not know are left out.
+        """
         if self._outbox is None or not conversions:
             return {}
         event_ids = [conversion.event_id for conversion in conversions]
@@ -226,7 +230,7 @@ class DryRun:
 
 
 def _result(conversion: Conversion, summaries: Mapping[str, str | None]) -> AppendResult:
-    """Return what the outbox would answer for *conversion*."""
+    """Return the result that the outbox would have for *conversion*, without appending it."""
     event_id = conversion.event_id
     if event_id not in summaries:
         return Appended.NEW

@@ -1,7 +1,8 @@
-"""Which destinations the conversions of a block are for: not those that would refuse their age.
+"""Which destinations the conversions of a block are sent to.
 
-Nor AnyTrack for what was exported from it: it has these conversions under ids of its own, and would
-count them twice.
+A destination that would refuse a conversion because of its age does not get it. AnyTrack does not
+get conversions that were exported from AnyTrack: it has them under its own ids, and would count
+them twice.
 """
 
 from __future__ import annotations

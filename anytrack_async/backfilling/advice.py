@@ -1,6 +1,7 @@
-"""How messages name settings: for a program as arguments, for a terminal as options.
+"""How messages name settings: as arguments to a program, as options to a user of the terminal.
 
-Whoever reads a message can change one of the two, and a ``map.toml`` of their own.
+A message names only the form that its reader can change; both readers can also edit their own
+``map.toml``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _KEYS: Final[Mapping[str, str]] = {
 
 @attrs.frozen(kw_only=True)
 class Advice:
-    """Names settings as whoever reads the message can change them.
+    """Names settings in the form in which the reader of a message can change them.
 
     Attributes:
         command: whether as options of ``anytrack backfill``, not as arguments of Python.
@@ -73,7 +74,7 @@ class Advice:
 
     @property
     def mapping(self) -> str:
-        """What the user's own mapping is called."""
+        """The name of the user's own mapping in messages."""
         return "map.toml" if self.command else "the mapping"
 
     def name(self, setting: str) -> str:

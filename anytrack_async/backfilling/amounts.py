@@ -77,8 +77,8 @@ def amount_parser(
     """Return a function from the text or number of a cell to the amount, which may be negative.
 
     Args:
-        decimal: the decimal sign; None to refuse what is not clear without it. With ``"."``,
-            ``"1,234.50"`` is 1234.50; with ``","``, ``"1.234,50"`` is.
+        decimal: the decimal sign; None to refuse amounts that are ambiguous without it. With
+            ``"."``, ``"1,234.50"`` is 1234.50; with ``","``, ``"1.234,50"`` is 1234.50.
         advice: names the setting in a refusal.
         signs: gets the sign or code of a currency that stands beside an amount, see
             `currencies_of`.

@@ -78,7 +78,7 @@ class ArrowReader:
     def _parquet(self) -> tuple[Iterator[Any], tuple[str, ...]]:
         file = import_module("pyarrow.parquet").ParquetFile(self._source())
         self._rows = file.metadata.num_rows
-        # One row group at a time: for all of them, pyarrow would keep what it has read of the file.
+        # One row group at a time: for all of them, pyarrow would keep all bytes that it has read.
         batches = (
             batch
             for group in range(file.num_row_groups)

@@ -26,9 +26,9 @@ class BadRow:
     """A row that the file's format does not allow.
 
     Attributes:
-        line: where it begins, from 1.
-        problem: what is wrong and what to do.
-        cells: what could be read of it.
+        line: the line where the row begins, from 1.
+        problem: the fault, and how to correct it.
+        cells: the cells that could be read.
     """
 
     line: int

@@ -1,6 +1,7 @@
-"""What a row may say twice, or wrongly: checks of money, time and ids before a conversion is made.
+"""Checks for contradictory or damaged money, times and ids, before a conversion is made.
 
-Nothing of the kind is chosen silently: such rows are rejected with the reason.
+A row that states a value twice, or a rounded id, is rejected with the reason; no value is chosen
+silently.
 """
 
 from __future__ import annotations

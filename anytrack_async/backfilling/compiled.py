@@ -59,7 +59,8 @@ class RowMapper:
             choice of an amount, or the settings state another zone than the file.
 
     Attributes:
-        identify: returns what a row is without mapping all of it; None if that is not possible.
+        identify: returns a row's `Identity` without mapping the whole row; None if the mapping does
+            not allow that.
     """
 
     def __init__(

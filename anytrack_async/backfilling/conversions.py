@@ -18,8 +18,8 @@ class ConversionReader:
     """The conversions of files, for ``async for``; see `read_conversions`.
 
     Attributes:
-        counts: rows read so far; `accepted` are the conversions.
-        sources: what was found about each source so far.
+        counts: rows read so far; `accepted` is the number of conversions.
+        sources: format, columns and preset of each source opened so far.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ class Fingerprint:
 
 
 class HashedFile(io.RawIOBase):
-    """A file that hashes what is read of it, so that a checkpoint can be bound to the content."""
+    """A file that hashes the bytes read from it, so that a checkpoint is bound to its content."""
 
     def __init__(self, file: BinaryIO, size: int | None) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class HashedFile(io.RawIOBase):
         return int(count)
 
     def fingerprint(self) -> Fingerprint | None:
-        """Return the fingerprint of what was read so far; None for a stream without a size."""
+        """Return the fingerprint of the bytes read so far; None for a stream without a size."""
         if self.size is None:
             return None
         return Fingerprint(
@@ -145,7 +145,7 @@ def has_content(path: str, fingerprint: Fingerprint) -> bool:
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were read already."""
+    """A stream, put together again with the first bytes that were read from it as a sample."""
 
     def __init__(self, sample: bytes, stream: io.BufferedIOBase) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""A mapping for a file that no preset knows: proposed where it is sure, asked where it is not.
+"""A proposed mapping for a file that no preset recognises.
 
-Money and time decide what a service counts, so they are never chosen among several columns: the
-proposal has them as questions, and a user answers by removing comment signs in the ``map.toml``.
+Fields with one fitting column are filled in. Money and time decide the numbers in a service's
+reports, so neither is chosen from several columns: the proposal has them as questions, which a user
+answers by removing comment signs in the ``map.toml``.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class Guess:
     """A proposed mapping.
 
     Attributes:
-        toml: the text of a ``map.toml``: what is sure, and the questions as comments.
-        columns: field → column, where it is sure.
-        questions: what the user has to decide.
-        mapping: the mapping that `toml` is, without answers.
+        toml: the text of a ``map.toml``, with the certain columns, and the questions as comments.
+        columns: field → column, for each field with one fitting column.
+        questions: the decisions that the user has to make.
+        mapping: the mapping that `toml` describes while no question is answered.
     """
 
     toml: str

@@ -1,7 +1,8 @@
-"""What makes a row the same conversion as one accepted before, without making the conversion.
+"""Event id, summary and time of a row, to recognise repeats without making a `Conversion`.
 
 Speed: when a file is read again, nearly every row was accepted before. Event id, type, amount,
-currency and time are enough to tell so, which takes a quarter of the time of a `Conversion`.
+currency and time are enough to recognise the repeat, and take a quarter of the time that the
+`Conversion` would take.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Identity(NamedTuple):
 
 
 Identify: TypeAlias = Callable[[Row], Identity | None]
-"""Returns what a row is; None if only the mapping of the whole row can tell."""
+"""Returns the identity of a row; None if the whole row has to be mapped to find it."""
 
 
 @attrs.frozen(kw_only=True)

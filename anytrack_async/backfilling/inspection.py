@@ -32,14 +32,15 @@ _SAMPLE_ROWS = 200  # for a guess
 
 @attrs.frozen(kw_only=True)
 class DestinationPreview:
-    """What a destination would be sent of a row.
+    """The requests that a destination would get for a row.
 
     Attributes:
         requests: kind of the request, e.g. ``"deal"`` → its content; customer data is masked.
-        match_keys: the service's names of the identifiers that it will match the visitor by.
+        match_keys: the service's names of the identifiers by which it will match the visitor.
         missing: identifiers that would improve the match.
-        problem: why it would not be sent, or the service would refuse it; empty if neither.
-        second_run: what a second run over the same file would do here.
+        problem: why the row would not be sent, or would be refused by the service; empty if
+            neither.
+        second_run: the effect of a second run over the same file at this destination.
     """
 
     requests: Mapping[str, Any]
@@ -57,7 +58,7 @@ class RowPreview:
         line: the line where it begins, from 1.
         conversion: the conversion; its `repr` has no customer data.
         known: whether the outbox has accepted it before.
-        destinations: destination → what it would be sent.
+        destinations: destination → the requests that it would get.
     """
 
     line: int
@@ -68,13 +69,13 @@ class RowPreview:
 
 @attrs.frozen(kw_only=True)
 class Inspection:
-    """What was found about a source, and its first rows.
+    """The format of a source, and its first rows.
 
     Attributes:
         info: format, encoding, delimiter, columns and preset.
         rows: the first rows that are conversions.
-        rejects: rows among them that could not be read.
-        skipped: reason → rows among them that were left out on purpose.
+        rejects: the rows up to there that could not be read.
+        skipped: reason → number of rows up to there that were left out on purpose.
         guess: a proposed mapping, if no preset fits.
     """
 

@@ -23,8 +23,8 @@ _MAX_TIME = datetime.max.replace(tzinfo=UTC)
 class KnownRows:
     """Asks an outbox, for some hundred rows at once, in the reading thread.
 
-    Only rows that would be accepted are looked for: not those outside the period of the settings,
-    nor those that no destination takes any more. Nor is a row known whose amount has changed.
+    Rows that would not be accepted are not looked up: rows outside the period of the settings, and
+    rows too old for every destination. A row with a changed amount does not count as known.
 
     Args:
         outbox: an open outbox; its event loop is the one in which this object is made.

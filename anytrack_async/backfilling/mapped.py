@@ -66,20 +66,20 @@ def joined(blocks: Sequence[MappedBlock]) -> Iterator[MappedBlock]:
 
 @attrs.define(kw_only=True)
 class MappedBlock:
-    """What became of some hundred rows.
+    """The conversions, rejects and counts of some hundred rows.
 
     Attributes:
-        info: what was found about the source.
+        info: format, columns and preset of the source.
         conversions: the conversions.
         origins: the rows of each conversion.
         rejects: rows that could not be read.
         counts: rows, folded rows, skipped rows and refunds of the block.
-        position: where reading goes on behind the block.
-        fingerprint: identifies the part of the file that was read; None if reading cannot go on
+        position: the place behind the block, where another run continues.
+        fingerprint: identifies the part of the file that was read; None if no run can continue
             behind the block.
         fraction: the part of the source that was read; None if unknown.
         repeats: for each conversion, if repeats are looked for: None if its event id is new to the
-            run, else whether type, amount and currency were the same before.
+            run, else whether the earlier row had the same type, amount and currency.
     """
 
     info: SourceInfo

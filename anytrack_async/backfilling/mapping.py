@@ -1,6 +1,6 @@
 """`FileMapping`: a table of which column of a file is which field of a conversion.
 
-Presets are such tables, and so is a ``map.toml``, whose keys are the attributes below:
+Presets are such tables, and so is a ``map.toml``. Its keys are the attributes below:
 
     name = "my-shop"
     decimal = ","
@@ -239,13 +239,13 @@ class FileMapping:
 
     Attributes:
         name: the preset's name, e.g. ``"shopify"``.
-        title: what the file is, e.g. "Shopify: Orders → Export".
+        title: the vendor's name of the file, e.g. "Shopify: Orders → Export".
         page: URL of the vendor's page about the file.
         signature: columns by which the file is recognised, in any order and position. An item of
             several columns needs one of them: names in other languages.
         absent: columns that a file of this kind never has.
         refusal: why such a file cannot be used; empty if it can.
-        notes: sentences for the documentation about what the table does not show.
+        notes: sentences for the documentation about rules that are not in the table.
         header: columns of a file without a header line.
         delimiter: of such files, if it is always the same.
         columns: field → column, or columns of which the first one that is filled counts.
@@ -258,8 +258,8 @@ class FileMapping:
         escaped: whether cells of CSV that a spreadsheet would run as a formula have an apostrophe
             before them.
         rules: which rows to send.
-        fold: column that has the same value in all rows of an order; consecutive ones are one
-            conversion, whose items are the rows.
+        fold: column with the same value in all rows of an order; consecutive rows of an order are
+            one conversion, and each row is a line item.
         lift: columns, also patterns such as ``"* (metadata)"``, in which click ids are looked for:
             lines of ``key: value``, links, or a cell of a column that has the key's name.
         rest: pattern of columns → ``custom_data``, ``sub_ids`` or ``clicks``, which gets their

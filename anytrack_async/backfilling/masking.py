@@ -38,9 +38,10 @@ def masked(value: str) -> str:
 
 
 def masked_request(request: Any, conversion: Conversion) -> Any:
-    """Return *request*, what a service would be sent of *conversion*, without customer data.
+    """Return *request*, which a service would get for *conversion*, without customer data.
 
-    Values are masked by the service's name for them, and wherever they are one of the customer's.
+    A value is masked if its key is one of the service's names for customer data, or if the value is
+    equal to one of the customer's.
     """
     return _mask(request, _private_values(conversion), private=False)
 

@@ -1,7 +1,8 @@
-"""Rows of our own files, which are conversions as they stand.
+"""Rows of files that this library has written, such as rejects and exports.
 
-Whoever edits such a file may leave out an amount or a zone, or save it with decimal commas: amount,
-currency and time are read as those of any other file, and are no more chosen silently.
+A row has all fields of a conversion. But a user may have edited the file, left out an amount or a
+time zone, or saved it with decimal commas. So amount, currency and time are read with the same
+checks as in any other file, and none is chosen silently.
 """
 
 from __future__ import annotations

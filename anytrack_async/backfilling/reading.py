@@ -37,7 +37,7 @@ NOT_FIRST = "not the customer's first"
 
 
 class _Piece(NamedTuple):
-    """Some orders, their columns, and perhaps what they are."""
+    """Some orders, their columns, and their identities if these were computed already."""
 
     groups: Sequence[Group]
     columns: tuple[str, ...]
@@ -54,7 +54,7 @@ class RowJob:
         preset: name of the preset; None to recognise it.
         mapping: replaces the preset.
         start: where to begin.
-        on_open: called with what was found about each source, in the reading thread.
+        on_open: called with format, columns and preset of each source, in the reading thread.
         find_repeats: whether to look for event ids that occur again, for `MappedBlock.repeats`.
         known: says which rows were accepted before, so that they need not be mapped.
     """
@@ -107,7 +107,7 @@ class RowJob:
                     keys.close()
 
     def describe(self) -> list[SourceInfo]:
-        """Return what is found about each source, without reading its rows."""
+        """Return format, columns and preset of each source, without reading its rows."""
         infos = []
         sources = expand_sources(self._source)
         for source in sources:
@@ -170,7 +170,7 @@ class RowJob:
     def _finished(self, mapped: MappedBlock, opened: OpenSource, position: Position) -> MappedBlock:
         mapped.position = position
         mapped.fraction = opened.fraction
-        # With the limit reached, the position may be in the middle of what was read.
+        # With the limit reached, the position may be in the middle of the bytes that were read.
         is_needed = self._remaining and not self._settings.dry_run
         mapped.fingerprint = opened.fingerprint() if is_needed else None
         if self._event_ids is not None:
@@ -192,7 +192,7 @@ class RowJob:
             self._map_queue(mapped)
             self._map(mapped, piece)
             return
-        # What the rows are is found now, while they are in the processor's cache.
+        # The identities are computed now, while the rows are in the processor's cache.
         identities = [identify(row) for _, row, _ in piece.groups]
         self._queue.append(piece._replace(identities=identities))
         self._queued += len(identities)
@@ -304,7 +304,7 @@ class _Mappers:
 
 
 def _identity(conversion: Conversion) -> tuple[str, tuple[Any, ...]]:
-    """Return the event id, and what is equal for two conversions unless they contradict."""
+    """Return the event id, and a key that differs if two conversions contradict each other."""
     revenue = conversion.revenue  # 49.9 and 49.90 are equal, and have equal hashes
     currency = conversion.currency if revenue else ""
     return conversion.event_id, (conversion.conversion_type.value, revenue, currency)

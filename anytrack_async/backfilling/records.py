@@ -51,7 +51,7 @@ class JsonReader:
 
     @property
     def first_problem(self) -> str:
-        """What is wrong with the first record; empty if it is an object."""
+        """The fault of the first record; empty if the record is an object."""
         block = self._pending
         if block is None or not block.bad or (block.lines and block.lines[0] < block.bad[0].line):
             return ""

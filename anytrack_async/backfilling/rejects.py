@@ -81,7 +81,7 @@ class RejectsFile:
             self._number += 1
             path = path.with_suffix(f".{self._number}{path.suffix}")
             self._file.close()
-        # Opened by the system's call, so that nobody else can read it even for a moment.
+        # Opened by the system's call, so that other users cannot read it even for a moment.
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         self._file = os.fdopen(os.open(path, flags, 0o600), "wb")
         start = (self._resume_at or 0) if self._number == 1 else 0

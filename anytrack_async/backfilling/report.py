@@ -1,4 +1,4 @@
-"""What a back-fill reports: rejected rows, counts, the final report, and progress on the way."""
+"""The reports of a back-fill: rejected rows, counts, progress, and the final report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT_COLUMN: Final = "_text"
 """Column of a rejected line that is not JSON: its text."""
 
 REPEAT = "accepted before"
-"""Why a row is skipped whose event id the outbox knows; see `RowCounts.skipped`."""
+"""The reason for skipping a row with an event id in the outbox; see `RowCounts.skipped`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ class Reject:
 
 @attrs.frozen(kw_only=True)
 class SourceInfo:
-    """What was found about a source.
+    """Format, columns and preset of a source.
 
     Attributes:
         name: the file's name, ``"<stdin>"`` or ``"<query>"``.
@@ -79,7 +79,7 @@ class SourceInfo:
 
 @attrs.define(kw_only=True)
 class RowCounts:
-    """How many rows were read, and what became of them: accepted + skipped + rejected = rows.
+    """Numbers of rows by their result: accepted + skipped + rejected = rows.
 
     Attributes:
         rows: orders or other records; an order with a row for each line item is one.
@@ -92,8 +92,8 @@ class RowCounts:
         contradictions: the part of `rejected` that contradicts a conversion accepted before.
         too_old: destination → accepted conversions that were not addressed to it, because they are
             too old for it.
-        origin: destination → accepted conversions that were not addressed to it, because it is
-            where they come from: AnyTrack has what was exported from it.
+        origin: destination → accepted conversions that were not addressed to it, because they were
+            exported from it: AnyTrack has its own conversions already.
         totals: currency → sum of the revenue of accepted sales, major units.
         weakened: kind → conversions that lost a value, see `Conversion.weakened`.
         earliest: time of the earliest accepted conversion, UTC.
@@ -168,11 +168,11 @@ class Progress:
 
     Attributes:
         phase: ``"reading"``, ``"delivering"`` or ``"done"``.
-        source: what is known of the source that is being read; None before the first one.
+        source: format, columns and preset of the source being read; None before the first source.
         counts: rows so far; changes while the run goes on.
         fraction: the part of all bytes that has been read, 0 to 1; None if unknown.
-        seconds: since the run began.
-        destinations: destination → where it is; empty in a dry run.
+        seconds: time since the run began.
+        destinations: destination → its progress; empty in a dry run.
     """
 
     phase: str
@@ -196,14 +196,15 @@ class BackfillReport:
 
     Attributes:
         counts: rows of this run.
-        sources: what was found about each source.
+        sources: format, columns and preset of each source.
         rejects: the first rejected rows; the rejects file has all.
-        rejects_file: path of the file of rejected rows, if there are any and it was wanted.
+        rejects_file: path of the file of rejected rows; None if no row was rejected or no such file
+            was asked for.
         unchanged: whether an earlier run with the same settings has accepted the whole content of
             the same files: then the rows were not read again, and count as accepted before.
-        resumed_at: rows that an earlier run had read, so that this one left them out.
-        rejected_before: rows among those that the earlier run rejected.
-        destinations: destination → where it is at the end.
+        resumed_at: number of rows that an earlier run had read, and that this run left out.
+        rejected_before: the part of `resumed_at` that the earlier run rejected.
+        destinations: destination → its progress at the end.
         expected_seconds: destination → how long delivery takes at its rate limit, for a dry run.
         dry_run: whether nothing was sent or written.
         stopped: why the run ended early: ``"max_rejects"``, ``"limit"``, for the command also

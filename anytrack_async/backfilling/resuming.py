@@ -28,17 +28,17 @@ _TOTALS = ("rows", "folded", "accepted", "rejected", "repeats", "refunds")
 
 
 class Resumption:
-    """Where a run begins, and where the next one would go on.
+    """The row at which a run begins, and the row at which another run would continue.
 
     Args:
-        source: what is read.
-        settings: how.
+        source: the files or queries to read.
+        settings: how to read them.
         preset: name of the preset.
         mapping: replaces the preset.
 
     Attributes:
-        checkpoint: that of an earlier run, behind which this one goes on; None if it begins at the
-            first row.
+        checkpoint: the checkpoint of an earlier run, behind which this run continues; None if this
+            run begins at the first row.
         dead_before: destination → dead letters in the outbox before the first of these runs.
     """
 
@@ -88,7 +88,7 @@ class Resumption:
     # Finding
 
     async def find(self, outbox: Outbox) -> None:
-        """Look for the checkpoint in *outbox*, and for what was dead before the first run.
+        """Read the checkpoint in *outbox*, and count the dead letters from before the first run.
 
         Raises:
             ConfigurationError: the settings want to resume, and that is not possible.

@@ -1,4 +1,4 @@
-"""Amount and time of a row: what a mapping says about them, compiled for one header."""
+"""Amount and time of a row: the columns of a mapping, compiled for one header."""
 
 from __future__ import annotations
 
@@ -111,12 +111,13 @@ def compile_time(
     Args:
         mapping: may know the zone and the order of day and month.
         header: the file's columns.
-        settings: state what the mapping does not know.
+        settings: zone, order and default time, as far as the mapping does not know them.
         stated: the zone that the file states.
         advice: names the settings in refusals.
 
     Raises:
-        ConfigurationError: the file has no column for it, or states another zone than the settings.
+        ConfigurationError: the file has no column for the time, or states another zone than the
+            settings.
     """
     day_first = mapping.day_first if settings.day_first is None else settings.day_first
     if settings.day_first is not None and advice.own_mapping and "written" not in mapping.formats:

@@ -91,9 +91,10 @@ async def backfill(
             does not fit the file, or a file has changed since the checkpoint.
         OSError: a file cannot be read, or the rejects file cannot be written.
         ClosedError: the client is not open.
-        OutboxError: the outbox failed. What was accepted before is safe.
+        OutboxError: the outbox failed. Conversions accepted before that are safe.
         QueueFullError: a destination that is full takes no conversions for
-            `DeliverySettings.accept_within` seconds. What was accepted before is safe: resume.
+            `DeliverySettings.accept_within` seconds. Conversions accepted before that are safe;
+            resume the run later.
     """
     settings = settings or BackfillSettings()
     if client is None and not settings.dry_run:

@@ -22,7 +22,7 @@ _ADD = "INSERT OR IGNORE INTO seen (key, value, call) VALUES (?, ?, ?)"
 
 
 class SeenKeys:
-    """Keys and what they stood for. Used in one thread at a time; its methods block."""
+    """A table of keys and their first values. Used in one thread at a time; its methods block."""
 
     def __init__(self) -> None:
         self._database: sqlite3.Connection | None = None  # opened with the first key
@@ -36,10 +36,10 @@ class SeenKeys:
         return database
 
     def add(self, pairs: Iterable[tuple[Hashable, Hashable]]) -> list[bool | None]:
-        """Add keys with what they stand for.
+        """Add keys with their values.
 
         Returns:
-            For each pair None if its key is new, else whether it stood for the same before.
+            For each pair None if its key is new, else whether the key had the same value before.
         """
         if self._database is None:
             self._database = self._open()

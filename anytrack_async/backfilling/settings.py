@@ -90,11 +90,11 @@ class BackfillSettings:
         contacts: path of HubSpot's export of contacts, from which deals get e-mail addresses.
         limit: number of rows to read.
         refunds: what happens to refunds and cancellations: ``"skip"`` counts them, ``"custom"``
-            sends an event ``Refund`` with the id ``custom:Refund:<order_id>``; one in a row of its
-            own, with a negative amount, has its time and amount behind it, because an order may be
-            refunded in parts.
-        duplicates: what happens to a row whose event id was accepted before: ``"skip"`` counts it,
-            ``"fail"`` rejects it.
+            sends an event ``Refund`` with the id ``custom:Refund:<order_id>``. A refund that is a
+            row with a negative amount has time and amount appended to that id, because an order may
+            be refunded in parts.
+        duplicates: what happens to a row with an event id that was accepted before: ``"skip"``
+            counts it, ``"fail"`` rejects it.
         too_old: what happens at a destination that takes no conversion of that age: ``"skip"``
             addresses it to the other destinations only, ``"dead"`` sends it anyway, which makes
             it a dead letter.
@@ -107,7 +107,7 @@ class BackfillSettings:
         only_first: only the first row of each customer, by the customer's id or e-mail address.
         test: also rows that the file marks as made in a test mode.
         won: names or ids of the deal stages that count as won; default: the preset's.
-        wait: wait until the destinations have what waits in the outbox; otherwise the run ends
+        wait: wait until the destinations have all conversions of the outbox; otherwise the run ends
             once everything is accepted.
         advice: how messages name these settings: ``"python"`` as arguments, ``"command"`` as
             options of ``anytrack backfill``.

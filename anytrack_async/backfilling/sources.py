@@ -29,7 +29,7 @@ from anytrack_async.backfilling.report import SourceInfo
 from anytrack_async.backfilling.settings import BackfillSettings
 
 Source: TypeAlias = PathSource | SqlQuery | Sequence[PathSource | SqlQuery]
-"""What a back-fill reads: paths, patterns, ``"-"`` for standard input, queries."""
+"""Paths, patterns such as ``"orders-*.csv"``, ``"-"`` for standard input, and queries."""
 
 
 def expand_sources(source: Source) -> list[str | SqlQuery]:

@@ -48,7 +48,7 @@ class ReadAhead(Generic[_T]):
         Close it with `aclosing`, which waits until the thread has ended.
 
         Raises:
-            Exception: what the generator raised, after the items before.
+            Exception: the generator's exception, after the items that the generator yielded before.
         """
         self._loop = get_running_loop()
         Thread(target=self._run, name="anytrack-backfill", daemon=True).start()
@@ -103,7 +103,7 @@ class ReadAhead(Generic[_T]):
             self._notify()
 
     def _notify(self) -> None:
-        with suppress(RuntimeError):  # the event loop is closed, and nobody reads
+        with suppress(RuntimeError):  # the event loop is closed, so no reader is left
             self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:

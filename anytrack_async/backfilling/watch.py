@@ -40,7 +40,7 @@ class DestinationWatch:
         self._samples: dict[str, deque[tuple[float, int]]] = {name: deque() for name in names}
 
     async def begin(self, dead_before: Mapping[str, int]) -> None:
-        """Remember what was delivered before.
+        """Remember the numbers of conversions delivered before the run.
 
         Args:
             dead_before: destination → dead letters before the first run, if this one resumes it.
@@ -86,9 +86,9 @@ class DestinationWatch:
 
 
 def finished(destinations: Mapping[str, DestinationProgress]) -> bool:
-    """Return whether no destination has anything to wait for.
+    """Return whether the run need not wait for any destination.
 
-    A lane that is held sends nothing until an operator acts, so nobody waits for it.
+    A lane that is held sends nothing until an operator acts, so the run does not wait for it.
     """
     return all(
         not progress.waiting or progress.state in (LaneState.HELD, LaneState.PAUSED, None)

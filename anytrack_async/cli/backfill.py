@@ -94,7 +94,7 @@ def _backfill_command(options: CommandLine) -> None:
 
 @contextmanager
 def _paths_named() -> Iterator[None]:
-    """Turn the system's error about a path into one that says what is wrong with it."""
+    """Turn the system's error about a path into a `ConfigurationError` with the reason."""
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, PermissionError) as exc:
@@ -278,7 +278,7 @@ def _is_interactive() -> bool:
 
 
 def _ask(job: Job, path: OutboxLocation | None) -> None:
-    """Show what was recognised, and ask whether to send it."""
+    """Show the recognised format and the first row, and ask whether to send the file."""
     inspection = anyio.run(partial(inspect_source, rows=1, **job.arguments))
     if inspection.guess is not None:
         show_proposal(inspection)

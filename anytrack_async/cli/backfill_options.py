@@ -189,7 +189,7 @@ _NAMES = frozenset(field.name for field in attrs.fields(BackfillSettings))
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """What a command line asks for.
+    """The job that a command line describes.
 
     Attributes:
         source: the files or the query.

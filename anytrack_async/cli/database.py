@@ -51,7 +51,7 @@ def migrate(
 
 
 async def _migrate(location: OutboxLocation) -> None:
-    with suppress(MissingKeyError):  # who may create schemas need not have the keys
+    with suppress(MissingKeyError):  # migrating needs no keys
         async with _opened(location, migrating=True):
             pass
 
@@ -63,13 +63,14 @@ def copy(
 ) -> None:
     """Copy an outbox file into a database.
 
-    Stop the programs that use either first. What waits in the file waits
-    there for the same destinations, with its attempts and its age counted
-    anew; dead letters are dead there; of everything else the event ids are
-    known, so that repeats send nothing. Failed attempts are in the history
-    there. Ids that destinations gave, times of first deliveries and
-    checkpoints are not copied, and the file stays as it is. Interrupted, run
-    it again: what is there is not copied twice.
+    First stop the programs that use the file or the database. Waiting
+    conversions then wait in the database for the same destinations, with
+    attempts and age starting at zero. Dead letters stay dead. Of all other
+    conversions, the event ids are copied, so that repeats send nothing. The
+    history of failed attempts is copied too. Ids that destinations gave,
+    times of first deliveries and checkpoints are not copied, and the file is
+    not changed. After an interruption, run the command again: no conversion
+    is copied twice.
     """
     file, database = OutboxLocation(source), OutboxLocation(target)
     if not file.path.is_file():

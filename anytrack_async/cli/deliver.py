@@ -28,7 +28,7 @@ _STILL_WAITING = 4
 _NEEDS_OPERATOR = 5
 
 _LOOK_EVERY = 0.2  # seconds
-_PRINT_EVERY = 1.0  # seconds, at most, and only what has changed
+_PRINT_EVERY = 1.0  # seconds, at most, and only after a change
 _FINISHING = 10.0  # seconds in which requests in flight may end after --for
 
 Destinations = Mapping[str, DestinationStats]

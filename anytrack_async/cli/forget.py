@@ -51,14 +51,15 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
-    """Erase a person's data, and show what was already sent where.
+    """Erase a person's data, and show which destinations already have them.
 
-    To drop what waits for a destination, use `anytrack outbox remove-destination`.
-    Others may use the outbox meanwhile. What waits or is dead is discarded.
-    With - as its value, an option is asked for, or read from the standard
-    input, so that it is in no history of commands and in no list of
-    processes. Erase at the destinations what they have, with the ids shown:
-    a second run does not find it again.
+    Waiting and dead conversions of the person are discarded. Other programs
+    may use the outbox meanwhile. If an option has the value -, the command
+    asks for it, or reads it from the standard input, so that it appears
+    neither in the shell's history nor in the list of processes. Erase the
+    data at the destinations yourself, with the ids shown: a second run does
+    not find them again. To drop all conversions that wait for a destination,
+    use `anytrack outbox remove-destination`.
     """
     person = _person(email, phone, external_id)
     location = outbox_location(outbox)

@@ -1,7 +1,7 @@
-"""Help that says what a value is: ``--timeout SECONDS``, not ``--timeout <float range>``.
+"""Help with the units of values: ``--timeout SECONDS``, not ``--timeout <float range>``.
 
-typer shows the types of Python. `show_values` replaces them in every command at once, so that a new
-option needs no more than a name. An option that is not in the table shows its own name.
+typer shows the types of Python. `show_values` replaces them in all commands. A new option needs no
+line in the table `VALUES`: an option that is not there shows its own name.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ VALUES: Final = {
     "timeout": "SECONDS",
     "timestamp": "TIME",
 }
-"""Parameter of a command → what its help shows for a value."""
+"""Parameter of a command → placeholder of its value in the help."""
 
 
 def show_values(command: Any) -> None:
-    """Let the help of *command*, and of its subcommands, say what values are."""
+    """Let the help of *command*, and of its subcommands, show placeholders with units."""
     for subcommand in getattr(command, "commands", {}).values():
         show_values(subcommand)
     # The option --help is made on demand, so the parameters are changed when they are asked for.

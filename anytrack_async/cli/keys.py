@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def new_key() -> None:
     """Print a new key for ANYTRACK_OUTBOX_KEYS, which encrypts the outbox.
 
-    The eight characters before the colon are its id, which messages show.
-    Everything after it is secret. Whoever loses the key loses what is
-    encrypted with it.
+    The eight characters before the colon are the key's id, which messages
+    show. The part after the colon is secret. If you lose the key, you lose
+    the conversions that are encrypted with it.
     """
     typer.echo(encryption.new_key())
 

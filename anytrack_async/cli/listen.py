@@ -54,7 +54,7 @@ def listen(
     ANYTRACK_WEBHOOK_SECRET has the secret. Put a proxy with TLS in front.
 
     A webhook is confirmed only when its conversion is in the outbox. Without
-    an outbox file, the end of the process loses what is not delivered yet.
+    an outbox file, undelivered conversions are lost when the process ends.
     """
     path = outbox or os.environ.get(OUTBOX_VARIABLE) or None
     names = _names(to)

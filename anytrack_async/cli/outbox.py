@@ -276,9 +276,10 @@ def outbox_location(value: str | None = None) -> OutboxLocation:
 
 
 def outbox_option(value: str | None) -> str:
-    """Return what a command that a message advises needs to find the outbox at *value*.
+    """Return the option ``--outbox`` for a command in a message, with a space in front.
 
-    Empty if ``ANYTRACK_OUTBOX`` names it. The password of a database is not shown.
+    Empty if *value* is None, since ``ANYTRACK_OUTBOX`` then names the outbox. The password of a
+    database is not shown.
     """
     return f" --outbox {shlex.quote(str(OutboxLocation(value)))}" if value else ""
 

@@ -21,7 +21,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The destinati
 
 def pause(
     name: NameArgument,
-    reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, for readers of the status.")] = "",
     by: Annotated[
         str, typer.Option(help="Who pauses it.", show_default="the user of this computer")
     ] = "",
@@ -29,8 +29,8 @@ def pause(
 ) -> None:
     """Send a destination nothing until it is resumed; conversions wait for it meanwhile.
 
-    Every program on the outbox stops within a few seconds, finishes what is in
-    flight, and stays so when it is restarted.
+    Every program on the outbox stops sending within a few seconds, after
+    requests in flight have ended. A restart does not end the pause.
     """
     order = Pause(destination=name, since=time.time(), by=by or _user(), reason=reason)
     anyio.run(_save, outbox_location(outbox), name, order)
@@ -39,7 +39,7 @@ def pause(
 
 
 def resume(name: NameArgument, outbox: OutboxOption = None) -> None:
-    """End the pause of a destination, whoever paused it."""
+    """End the pause of a destination, also if another user paused it."""
     was_paused = anyio.run(_save, outbox_location(outbox), name, None)
     text = "is sent conversions again" if was_paused else "was not paused"
     stdout_console().print(f"{name} {text}", markup=False, soft_wrap=True)

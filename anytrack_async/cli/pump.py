@@ -20,7 +20,7 @@ from anytrack_async.feeds.jetstream.feed import JetStreamFeed
 from anytrack_async.feeds.pump import PumpCounts
 from anytrack_async.feeds.pump import pump as run_pump
 
-_PRINT_EVERY = 1.0  # seconds, and only what has changed
+_PRINT_EVERY = 1.0  # seconds, and only after a change
 
 
 def pump(
@@ -92,7 +92,7 @@ class _Progress:
     """Prints the counts of a pump when they have changed.
 
     Attributes:
-        counts: what the pump has done so far.
+        counts: the pump's counts so far.
     """
 
     def __init__(self) -> None:

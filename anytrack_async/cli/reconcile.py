@@ -1,4 +1,4 @@
-"""`anytrack reconcile`: what AnyTrack has against what the outbox delivered to it."""
+"""`anytrack reconcile`: compares AnyTrack's conversions with those that the outbox delivered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def reconcile(
     outbox: OutboxOption = None,
     as_json: periods.Json = False,
 ) -> None:
-    """Compare what AnyTrack has with what the outbox delivered to it, and list the differences.
+    """Compare AnyTrack's conversions with those that the outbox delivered; list the differences.
 
     Sends and changes nothing. Exit codes: 0 they agree, 3 they differ.
     """
@@ -75,7 +75,7 @@ async def _write_lines(differences: AsyncGenerator[Difference], _: Reconciliatio
 
 
 async def _write_json(differences: AsyncGenerator[Difference], result: Reconciliation) -> None:
-    """Write one document, whose list may be longer than the memory."""
+    """Write one JSON document piece by piece; its list may be larger than the memory."""
     # Nothing is written before the first difference: AnyTrack's answers may fail until then.
     before = b'{"differences": ['
     async for difference in differences:

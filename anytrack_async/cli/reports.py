@@ -55,7 +55,7 @@ _PlotTo: TypeAlias = Annotated[
 
 
 class PlotCommand(TyperCommand):
-    """A command whose ``--plot`` may stand without a file name."""
+    """A command with an option ``--plot`` that needs no file name."""
 
     # typer has no options with an optional value.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -71,7 +71,7 @@ def _with_value(arg: str, after: str) -> str:
 
 
 class Metric(StrEnum):
-    """What the best affiliates have most of."""
+    """The number by which affiliates are ranked, highest first."""
 
     REVENUE = "revenue"
     CONVERSIONS = "conversions"

@@ -1,11 +1,11 @@
 """Ctrl-C and SIGTERM while a command has a client open.
 
-    in memory   the first one ends the work, and closing delivers for `DeliverySettings.drain`
-                seconds; the second one ends that too, and an error names what is lost
-    on disk     the first one leaves: requests in flight have a second to end (ten after SIGTERM, as
-                supervisors wait longer than people); the second one cuts them off
+    in memory   the first signal ends the work, and closing delivers for `DeliverySettings.drain`
+                seconds; the second signal ends that too, and an error names the lost conversions
+    on disk     after the first signal, requests in flight have a second to end (ten after SIGTERM,
+                as supervisors wait longer than people); the second signal cuts them off
 
-A third one ends the process, as if this module did not exist.
+A third signal ends the process, as if this module did not exist.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Stopper:
 
     Attributes:
         signal: the first signal, once there was one.
-        scope: what the first signal cancels.
+        scope: the scope that the first signal cancels.
     """
 
     def __init__(self, client: AnyTrackClient, outbox: str | None, *, quiet: bool) -> None:

@@ -244,7 +244,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         return {sink.name: sink for sink in self._dispatcher.sinks}
 
     def preview(self, conversion: Conversion) -> Mapping[str, Preview]:
-        """Return destination → what it would be sent of *conversion*; nothing is sent.
+        """Return destination → the requests that it would get for *conversion*; nothing is sent.
 
         A sink without a method ``preview`` is left out. The requests have the customer's data.
         """
@@ -255,17 +255,18 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         }
 
     def pause(self, destination: str, reason: str = "", *, by: str = "") -> None:
-        """Send nothing to *destination* until `resume`; what is in flight is finished.
+        """Send nothing to *destination* until `resume`; requests in flight are finished.
 
-        Conversions are accepted for it as before, and wait. The pause is stored in the outbox a
-        moment later: other processes on it stop sending within a few seconds, and the next client
-        does not begin. An outbox that is no `KeepsCheckpoints` cannot store it: then it is a pause
-        of this client only. An outbox in memory keeps it as long as the object exists.
+        Conversions for the destination are accepted as before, and wait. The pause is stored in the
+        outbox a moment later: other processes with the same outbox stop sending within a few
+        seconds, and a client that opens later does not begin to send. An outbox that is not a
+        `KeepsCheckpoints` cannot store the pause: then only this client pauses. An outbox in memory
+        keeps the pause as long as the object exists.
 
         Args:
             destination: a destination of this client, also of one that does not deliver itself.
             reason: why, in at most 200 characters, for ``client.stats()`` and the console.
-            by: who pauses it, likewise.
+            by: the operator's name, likewise.
 
         Raises:
             ConfigurationError: the client has no such destination.
@@ -308,8 +309,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         Args:
             destination: a destination of this client. For ``"anytrack"``, reads use the token too.
             token: AnyTrack's API key, Meta's access token, or HubSpot's access token; for a
-                `HubSpotSink` with ``oauth``, a refresh token. Never shown in a log or an error, no
-                more than the old one. What a sink of your own needs, see `SupportsToken`.
+                `HubSpotSink` with ``oauth``, a refresh token. Neither the new nor the old token is
+                shown in a log or an error. For a sink of your own, see `SupportsToken`.
 
         Raises:
             ConfigurationError: the client has no such destination, its sink has no ``use_token``,
@@ -337,8 +338,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
     def limit_drain(self, seconds: float) -> None:
         """Let closing take *seconds* at most instead of `DeliverySettings.drain`, this time.
 
-        For an application that is told to stop sooner, e.g. by a second Ctrl-C: call it before the
-        client closes, or while it does. With a durable outbox, nothing new is sent from then on;
+        For an application that has to stop early, e.g. after a second Ctrl-C: call this before the
+        client closes, or while it closes. With a durable outbox, nothing new is sent from then on;
         requests in flight have *seconds* to end. 0 cuts them off, and they are sent again later.
 
         Raises:

@@ -1,7 +1,8 @@
 """Copying the failed attempts that an outbox file remembers into another outbox.
 
-What was delivered by its first attempt has none: the other outbox only knows that it needs no
-delivery. Adding attempts that are there already changes nothing, so a copy can be done again.
+A conversion delivered by its first attempt has no failed attempts; of these, the other outbox only
+knows that they need no delivery. Adding an attempt twice changes nothing, so a copy can be
+repeated.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ class TakesAttempts(Protocol):
 async def copy_attempts(
     source: SQLiteOutbox, target: Outbox, event_ids: Sequence[str], reports: Mapping[str, Report]
 ) -> None:
-    """Add to *target* the attempts at some conversions, which it knows.
+    """Add the failed attempts at some conversions, which *target* knows, to its history.
 
     Args:
         source: the outbox file.
         target: the other outbox; nothing is done unless it takes attempts.
         event_ids: the conversions.
-        reports: what has become of them, by *source*.
+        reports: event id → report of the conversion, from *source*.
     """
     if not isinstance(target, TakesAttempts):
         return

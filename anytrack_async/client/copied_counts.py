@@ -1,9 +1,9 @@
 """Copying the counts of an outbox's history into another outbox.
 
-What is copied was accepted before, so appending it there counts nothing; the counts of the source
-are added instead. How far they were, and those of the last hour and minute, is saved in the same
-step: copying again adds what has been counted since. With 3 sales of this hour copied, and 5 now,
-2 are added.
+Copied conversions were accepted before, so appending them to the other outbox counts nothing; the
+counts of the source are added instead. The position in the source's history, and the counts of the
+last hour and minute, are saved in the same step: copying again adds the difference. With 3 sales of
+this hour copied, and 5 now, 2 are added.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TakesCounts(Protocol):
 
 @contextmanager
 def not_counted(target: Outbox) -> Iterator[None]:
-    """Count nothing of what is done with *target* meanwhile, if that is possible."""
+    """Switch off the counting of *target* inside the ``with`` block, if *target* allows it."""
     if not isinstance(target, TakesCounts):
         yield
         return
@@ -69,7 +69,7 @@ async def copy_counts(source: KeepsHistory, target: Outbox, name: str) -> None:
 
 
 async def _counts_of(source: KeepsHistory, copied: Counts) -> Counts:
-    """Return what was counted in the last hour and minute of *copied*, and since."""
+    """Return the counts of *source* from the last hour and minute of *copied* on."""
     counts = Counts()
     hour = max((kind.hour for kind in copied.accepted), default=0)
     minute = max((result.minute for result in copied.outcomes), default=0)

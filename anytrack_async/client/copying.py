@@ -7,8 +7,8 @@
     counts of the history  are added to those there
     failed attempts        are in the history there; times of first deliveries stay in the file
 
-What was copied stays in the file. Copying again copies what has changed since, and what is there is
-a repeat; after an interruption it goes on where it was.
+The file keeps the copied conversions. Another copy appends all of them again: those that the other
+outbox knows are repeats there. After an interruption, a copy continues at the same position.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ _LEASE = 10.0
 _PAUSE = 0.05
 
 _LATER = 60.0
-"""Seconds until a conversion is claimed again that was claimed among those that are dead."""
+"""Seconds until a waiting conversion, which was claimed together with dead ones, is due again."""
 
 
 @attrs.define(kw_only=True)
 class CopyReport:
-    """What was copied.
+    """The numbers of a copy.
 
     Attributes:
         waiting: conversions that now wait in the other outbox.
-        dead: dead letters there, counted for each destination.
-        remembered: event ids that it now knows, of conversions that need no delivery.
-        known: event ids that it knew before.
+        dead: dead letters copied into the other outbox, counted for each destination.
+        remembered: conversions that need no delivery, of which the other outbox now knows the event
+            ids.
+        known: event ids that the other outbox knew before.
         damaged: event ids of conversions that cannot be read.
         left_dead: destination → dead letters that stay in the file only, because the other outbox
             already had a backlog for that destination.
@@ -218,7 +219,7 @@ class _Copying:
             self._report.dead += sum(entry.due is None for entry in failed)
 
     async def _claim(self, name: str) -> Claim | None:
-        """Claim what waits for a destination, or what a copy that was killed has claimed."""
+        """Claim conversions that wait for a destination, or wait for the claim of a killed copy."""
         while not (claim := await self._target.claim(name, _AT_ONCE, _LEASE)).entries:
             wait = math.inf if claim.next_due is None else claim.next_due - time.time()
             if wait > _LEASE:

@@ -226,7 +226,7 @@ _META: Final[Cells] = {
 
 
 def _template(cells: Cells, accepts: Callable[[Conversion], bool], first_line: str = "") -> Format:
-    """Return a format whose columns a service prescribes."""
+    """Return a format with the columns that a service prescribes."""
 
     def format_rows(rows: Sequence[Conversion], first: bool) -> bytes:
         texts = ([_safe(name, cell(row)) for name, cell in cells.items()] for row in rows)

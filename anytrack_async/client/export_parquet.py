@@ -81,14 +81,14 @@ def _value(row: Conversion, name: str) -> Any:
 
 
 class _Output(BytesIO):
-    """A file in memory from which what was written is taken away; positions count on."""
+    """A file in memory from which `take` removes the written bytes; positions still count them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._taken = 0
 
     def take(self) -> bytes:
-        """Return what was written since the last time."""
+        """Return the bytes written since the last call, and free their memory."""
         data = self.getvalue()
         self._taken += len(data)
         self.seek(0)

@@ -1,4 +1,4 @@
-"""`client.forget_customer`: erases a person's data from the outbox, and says what was sent."""
+"""`client.forget_customer`: erases a person's data, and reports which destinations have them."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ _IDS_PER_CALL = 500
 
 @attrs.frozen(kw_only=True)
 class ForgottenConversion:
-    """A conversion whose customer's data were erased from the outbox.
+    """A conversion without its customer's data, which were erased from the outbox.
 
     Attributes:
         event_id: its event id.
         order_id: your id of the order.
-        sent: destinations that have received it with the customer's data → their own id for it, if
-            they gave one: erase it there.
-        in_flight: destinations that it was being sent to at that moment: perhaps they have it.
-        discarded: destinations that never get it, because it was waiting or dead there.
-        redacted: destinations that get it, or whose dead letter it is, without the customer's data.
+        sent: destination that has received the conversion with the customer's data → its own id for
+            the conversion, if it gave one: erase the data there.
+        in_flight: destinations to which the conversion was being sent at that moment: perhaps they
+            have it.
+        discarded: destinations that never get the conversion, because it was waiting or dead there.
+        redacted: destinations that get the conversion, or have it as a dead letter, without the
+            customer's data.
     """
 
     event_id: str
@@ -51,12 +53,11 @@ class ForgottenConversion:
 
 @attrs.frozen(kw_only=True)
 class ForgottenCustomer:
-    """What `AnyTrackClient.forget_customer` has done.
+    """The result of `AnyTrackClient.forget_customer`.
 
     Attributes:
         conversions: the customer's conversions that were stored, in the order of their acceptance.
-        unreadable: event ids of stored conversions that cannot be read, so that it is not known
-            whose they are.
+        unreadable: event ids of stored conversions that cannot be read: their customer is unknown.
     """
 
     conversions: tuple[ForgottenConversion, ...] = ()
@@ -85,30 +86,30 @@ class Forgetting:
         external_id: str | None = None,
         undelivered: Undelivered = "discard",
     ) -> ForgottenCustomer:
-        """Erase a person's data from the outbox, and return what was already sent where.
+        """Erase a person's data from the outbox, and return the destinations that have them.
 
-        Every stored conversion with one of the values loses everything that may identify its
-        customer: those that wait, are retried or are dead letters, and delivered ones whose content
-        is still stored. The outbox keeps type, amount, currency and order, so that a repeat is
-        still recognised. Destinations are not asked to erase anything: do that there, with the ids
-        in the report.
+        Every stored conversion with one of the values loses all data that may identify its
+        customer: conversions that wait, are retried or are dead letters, and delivered ones with
+        content that is still stored. The outbox keeps type, amount, currency and order, so that a
+        repeat is still recognised. Destinations are not asked to erase anything: do that there,
+        with the ids in the report.
 
         Conversions of which only the event id is remembered have no customer any more, and cannot
         be found: look for the orders in your shop. Values in `custom_data` are erased with the
         conversion, but not searched.
 
-        Reasons of failures that contain one of the values are emptied too, whichever conversion
-        they are about: also those of attempts at conversions whose content is gone. They are
-        searched for the value in any case and writing, and for its SHA-256 and MD5; with a hash
-        instead of the value, for the hash only.
+        Reasons of failures that contain one of the values are emptied too, for every conversion:
+        also those of attempts at conversions with content that is deleted. They are searched for
+        the value in any case and writing, and for its SHA-256 and MD5; with a hash instead of the
+        value, for the hash only.
 
         Args:
             email: compared in lower case, without whitespace and invisible characters.
             phone: with country code; its digits are compared.
             external_id: compared in lower case, without whitespace.
-            undelivered: what becomes of conversions that a destination has not received:
-                ``"discard"`` them, so that their outcome is ``skipped`` or ``discarded``; or
-                ``"redact"``: send them without the customer. Meta refuses most of these.
+            undelivered: for conversions that a destination has not received: ``"discard"`` gives
+                them up, with the outcome ``skipped`` or ``discarded``; ``"redact"`` sends them
+                without the customer, and Meta refuses most of these.
 
         Raises:
             InvalidArgumentError: no value is given, or one is blank or unusable.

@@ -175,7 +175,7 @@ class Reads:
             campaign_id: only conversions of this campaign.
             format: ``"csv"`` (the columns of `export_conversions_csv`, then the order's id and the
                 event's), ``"jsonl"`` (an object a line), ``"parquet"`` (extra ``[parquet]``; all
-                text except the time), or what a service imports: ``"google-ads"`` and
+                text except the time), or the import file of a service: ``"google-ads"`` and
                 ``"microsoft-ads"`` (only conversions with a ``gclid`` or ``msclkid`` in their
                 custom data or sub ids) and ``"meta-events"`` (only those with an IP address,
                 ``fbc``, ``fbp`` or ``fbclid``). Default: the suffix of *path*.

@@ -47,7 +47,7 @@ class Difference:
         side: ``"anytrack"`` or ``"outbox"``: which of them has it.
         event_id: the event id; of AnyTrack's conversions only if AnyTrack returns it.
         conversion_id: AnyTrack's id, if it is known.
-        detail: type, amount, currency and time; or what the outbox says of it.
+        detail: type, amount, currency and time; or the status of the conversion in the outbox.
     """
 
     side: str
@@ -62,11 +62,11 @@ class Reconciliation:
 
     Attributes:
         anytrack: conversions that AnyTrack has in the period.
-        both: those of them that the outbox delivered.
-        only_anytrack: those of them that it did not, as far as it remembers.
+        both: the part of `anytrack` that the outbox delivered.
+        only_anytrack: the part of `anytrack` that the outbox did not deliver, as far as it knows.
         only_outbox: conversions that the outbox delivered and AnyTrack does not have.
-        forgotten: conversions whose ids the outbox has forgotten; it cannot say what it did with
-            them.
+        forgotten: the part of `anytrack` with ids that the outbox has forgotten: whether it
+            delivered them is unknown.
         searched: first and last moment in which AnyTrack's conversions were searched, UTC.
     """
 
@@ -101,7 +101,7 @@ async def reconcile(
             before or after it.
 
     Raises:
-        ConfigurationError: the outbox cannot list what it accepted.
+        ConfigurationError: the outbox cannot list the conversions that it accepted.
     """
     if not isinstance(outbox, ListsAccepted):
         raise ConfigurationError("this outbox does not list what it accepted: it cannot compare")
@@ -186,7 +186,7 @@ async def _read_anytrack(
 async def _outbox_only(
     outbox: Outbox, lists: ListsAccepted, period: TimeRange, remote: _Remote
 ) -> AsyncGenerator[Difference, None]:
-    """Match everything that was accepted since the period began; yield what was so within it."""
+    """Match all conversions accepted since the period began; yield the unmatched ones in it."""
     since, until = (_on_clock(outbox, moment) for moment in (period.start, period.end))
     last = await _last_position(lists, since, until)
     after = 0

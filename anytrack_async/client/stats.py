@@ -36,16 +36,17 @@ class DestinationStats:
         state_for: seconds since the lane entered the state; None without a lane.
         paused_for: seconds for which the lane sends nothing for that reason; infinite while an
             operator has paused it.
-        pause: since when, by whom and why an operator has paused the destination, in this process
-            or another; None if none has.
+        pause: time, operator and reason of a pause, made in this process or another; None if the
+            destination is not paused.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
         expired: dead letters that this client discarded because of ``keep_dead_letters``.
-        dropped: conversions that were not accepted for it because it was full (``on_full="shed"``),
-            and undelivered ones that closing gave up, because the outbox was in memory.
-        skipped: conversions that it does not get because of their visitors' consent, see
-            `ConsentRule`.
+        dropped: conversions that were not accepted because the destination was full
+            (``on_full="shed"``), and undelivered ones that were given up when the client closed,
+            because the outbox was in memory.
+        skipped: conversions that the destination does not get because of the visitor's consent,
+            see `ConsentRule`.
         waiting: conversions not delivered yet, including those in flight and retrying.
         in_flight: waiting conversions that are being sent now.
         retrying: waiting conversions that failed and will be attempted again.

@@ -40,14 +40,14 @@ class Submitting:
         outcomes of the returned delivery are those of the first one. If it has another type, amount
         or currency, `Delivery.contradicts` says so, and an event `Contradicted`.
 
-        It is safe to call in a web request: whatever the visitor sent, it raises nothing but
+        It is safe to call in a web request: whatever values the visitor sent, it raises only
         `ClosedError`, `QueueFullError`, `OutboxError` and `TypeError`.
 
         With *within*, the conversion is part of a transaction of the caller's in the same
         PostgreSQL database, beside the order that it belongs to: both are committed, or neither.
         As it may never be, the event id is returned instead of a `Delivery`; `delivery` has one
         after the commit. Submit at the end of the transaction: one that submits the same event id
-        waits until this one has ended. What the database raises is passed on as it is.
+        waits until this one has ended. Exceptions of the database are passed on unchanged.
 
         Args:
             conversion: the conversion; it may have been submitted before. One that was read back

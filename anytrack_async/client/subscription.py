@@ -55,8 +55,8 @@ class DeliveryUpdate:
 class Subscription:
     """The outcomes since `AnyTrackClient.subscribe` was called, for ``async for``.
 
-    It ends when the client closes, after what is in the buffer, or with `aclose`. One task at a
-    time may iterate.
+    It ends when the client has closed and the buffer is empty, or with `aclose`. One task at a time
+    may iterate.
 
     Attributes:
         dropped: outcomes that were lost so far, because the iteration was slower than the lanes.
@@ -103,12 +103,12 @@ class Subscription:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the subscription and forget what is in its buffer."""
+        """End the subscription and discard the outcomes in its buffer."""
         self._detach()
         self._buffer.close(forget=True)
 
     def _end(self) -> None:
-        """End it after what is in its buffer: the client has closed."""
+        """End the subscription once its buffer is empty: the client has closed."""
         self._detach()
         self._buffer.close(forget=False)
 
@@ -160,7 +160,7 @@ class Subscriptions:
 
 
 def end_all(subscriptions: weakref.WeakSet[Subscription]) -> None:
-    """End *subscriptions*, each after what is in its buffer: the client has closed."""
+    """End each of *subscriptions* once its buffer is empty: the client has closed."""
     for subscription in [*subscriptions]:
         subscription._end()
     subscriptions.clear()

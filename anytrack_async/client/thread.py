@@ -83,6 +83,6 @@ class BlockingIterator(Iterator[T], Generic[T]):
         return item
 
     def close(self) -> None:
-        """Stop early; what was accepted is delivered nevertheless."""
+        """Stop early; conversions that were accepted are delivered nevertheless."""
         if (generator := self._generator) is not None:
             self._run(generator.aclose)

@@ -11,11 +11,11 @@ from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings
 
 LEASE = 5.0
-"""Seconds after which another worker takes over what a killed one had: short, for a demo."""
+"""Seconds after which another worker takes over a killed worker's claim: short, for a demo."""
 
 
 async def work() -> None:
-    """Deliver what the environment's outbox has."""
+    """Deliver the conversions in the outbox that the environment names."""
     client = AnyTrackClient.from_env(
         delivery=DeliverySettings(lease=LEASE, poll=0.1, drain=5.0),
         http=HttpSettings(timeout=1.0),

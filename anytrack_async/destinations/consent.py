@@ -1,10 +1,10 @@
-"""Consent at a destination: which conversions are skipped, and what is withheld of the others.
+"""Consent at a destination: which conversions are skipped, and which data are withheld.
 
-A sink calls `deliver_with_consent` around its own delivery. Nearly all batches have no conversion
-that the rule concerns, and cost a look at each.
+A sink calls `deliver_with_consent` around its own delivery. In nearly all batches the rule concerns
+no conversion; then it costs one comparison per conversion.
 
 A conversion that is skipped has the outcome `Status.SKIPPED`: it is settled, and never sent to this
-destination, also not if the rule changes later.
+destination, even if the rule changes later.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from anytrack_async.models.page_url import without_clicks
 from anytrack_async.settings.consent import ConsentRule
 
 Limit: TypeAlias = Callable[[Conversion, ConsentRule], Conversion]
-"""Returns what a destination may get of a conversion: the conversion itself if that is all."""
+"""Returns a copy of a conversion without the data that a destination must not get; the conversion
+itself if the destination may get all of it."""
 
 LIMITED: Final = "limited by consent"
-"""The kind of `Weakened` conversions of which something was withheld."""
+"""The kind of `Weakened` for conversions from which data were withheld."""
 
 
 async def deliver_with_consent(
@@ -40,9 +41,9 @@ async def deliver_with_consent(
 
     Args:
         batch: the conversions.
-        rule: the destination's.
-        limit: withholds what the visitor has not agreed to.
-        deliver: delivers the others; its signals pass.
+        rule: the destination's rule.
+        limit: withholds the data for which the visitor has not given consent.
+        deliver: delivers the conversions that are not skipped; its signals are raised again.
         report_limited: called with the number of conversions that were sent limited, and will not
             be sent again.
 
@@ -93,7 +94,7 @@ def _merged(
     return merged
 
 
-# What is withheld
+# Withheld data
 
 
 def without_identity(conversion: Conversion) -> Conversion:

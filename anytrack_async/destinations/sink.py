@@ -128,7 +128,7 @@ class SupportsObserver(Protocol):
 
 @runtime_checkable
 class SupportsToken(Protocol):
-    """A sink whose credentials can be replaced while it runs."""
+    """A sink that lets its credentials be replaced while it runs."""
 
     def use_token(self, token: str, /) -> None:
         """Use *token* from the next request on.
@@ -208,16 +208,15 @@ class SupportsSetup(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Preview:
-    """What a destination would be sent of a conversion.
+    """The requests that a destination would get for a conversion.
 
     Attributes:
         requests: kind of the request, e.g. ``"deal"`` → its part about the conversion. It has the
             customer's data: mask it before it is shown.
-        match_keys: the service's names of the identifiers that it will match the visitor by.
+        match_keys: the service's names of the identifiers by which it will match the visitor.
         missing: identifiers that would improve the match.
-        problem: why the service would refuse it; empty if it would not.
-        repeat: what the service does with a conversion that it is sent once more, after the outbox
-            has forgotten it.
+        problem: why the service would refuse the conversion; empty if it would not.
+        repeat: the effect of sending the conversion again, after the outbox has forgotten it.
     """
 
     requests: Mapping[str, Any]
@@ -229,10 +228,10 @@ class Preview:
 
 @runtime_checkable
 class SupportsPreview(Protocol):
-    """A sink that can show what it would send."""
+    """A sink that can show its requests for a conversion without sending them."""
 
     def preview(self, conversion: Conversion, /) -> Preview:
-        """Return what would be sent of *conversion*; sends nothing."""
+        """Return the requests for *conversion*, without sending them."""
         ...
 
 

@@ -2,11 +2,11 @@
 
 A stream such as JetStream, Kafka or Redis Streams is no outbox. It has no leases that a late worker
 cannot break, no reports, and no dead letters that can be replayed; it forgets event ids after
-minutes. What it does well is to take conversions where there is no database, and to keep them for a
-while. So a feed has three answers to a message, and `pump` gives them: it is in the outbox, it
-comes again later, or it is refused for good.
+minutes. Its use is to take conversions where there is no database, and to keep them for a while. So
+a feed has three answers to a message, and `pump` gives them: the message is in the outbox, is to be
+delivered again later, or is refused for good.
 
-Every message arrives at least once. The outbox knows the event ids, so each conversion gets into it
+Every message arrives at least once. The outbox knows the event ids, so it accepts each conversion
 exactly once.
 """
 

@@ -50,7 +50,7 @@ _FAREWELL = 5.0
 
 @attrs.define(kw_only=True)
 class PumpCounts:
-    """What a pump has done so far.
+    """The messages that a pump has handled so far.
 
     Attributes:
         accepted: conversions that are new in the outbox.
@@ -79,7 +79,7 @@ async def pump(
     is given back for a while, from one second up to a minute. A message that is no valid conversion
     is refused: it is put aside with the reason, and stops nothing.
 
-    Cancelling ends the pump at once: what it has not appended yet goes back to the stream.
+    Cancelling ends the pump at once: messages not appended yet go back to the stream.
 
     Args:
         feed: the stream, open.

@@ -1,4 +1,4 @@
-"""What the integrations share: making the client, and closing it without raising."""
+"""For all integrations: making the client, and closing it without raising."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`WebhookApp`: an ASGI application that takes AnyTrack's webhooks into a client's outbox.
 
 It answers 2xx only after the outbox has the conversions, because AnyTrack documents no retries: a
-conversion that was confirmed and then lost would be lost for good. It never answers 500 for what a
-request contains.
+conversion that was confirmed and then lost would be lost for good. It never answers 500 because of
+the content of a request.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class WebhookApp:
 
     Raises:
         ConfigurationError: *secret* is too short; *to* names no destination of the client, or is
-            not given and the client has none besides AnyTrack.
+            not given and the client has no destination other than AnyTrack.
     """
 
     def __init__(
@@ -275,9 +275,9 @@ class WebhookApp:
     # Conversions
 
     async def _conversions(self, events: Sequence[Mapping[str, Any]]) -> list[Conversion]:
-        """Return the conversions of *events*; of several, those without one are left out.
+        """Return the conversions of *events*; in a list of several, invalid events are left out.
 
-        Nobody would send the others of the list again.
+        Refusing the whole list would lose its other conversions: AnyTrack does not send them again.
         """
         conversions: list[Conversion] = []
         refusal: _Refused | None = None
@@ -295,7 +295,7 @@ class WebhookApp:
             conversion = to_conversion(event, currency=self._settings.currency)
         except InvalidConversionError as exc:
             raise _Refused(422, str(exc)) from None
-        except Exception as exc:  # an input that nobody thought of must not be a 500
+        except Exception as exc:  # unforeseen input must not be a 500
             logger.error("webhook: an event cannot be read: %s", safe_description(exc))
             raise _Refused(422, "the event cannot be read") from None
         if not self._hooks:

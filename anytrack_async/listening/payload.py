@@ -1,8 +1,8 @@
 """Reads one event of AnyTrack's webhook as a `Conversion`. Without I/O.
 
-AnyTrack shows examples of its webhooks and promises nothing about them. So nothing here depends on
-a key: unknown keys are ignored, missing ones leave their field out, and so does a value of a wrong
-type, which `Conversion.weakened` then tells.
+AnyTrack shows examples of its webhooks and promises nothing about them. So no key is required:
+unknown keys are ignored, and a field is left out if its key is missing or its value has a wrong
+type; `Conversion.weakened` then names the wrong value.
 
 Source: AnyTrack, What are Webhooks, support.anytrack.io; keys seen in webhooks of real accounts.
 """

@@ -30,7 +30,7 @@ class _JoiningTransport:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Send *data*; if it is the head of an answer, wait for what is written next."""
+        """Send *data*; the head of an answer waits for the next write, to be sent in one piece."""
         if not self._head and data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
             self._head = data
             self._loop.call_soon(self._flush)  # an answer to HEAD has no body
@@ -43,7 +43,7 @@ class _JoiningTransport:
             self.write(b"")
 
     def close(self) -> None:
-        """Send what was written, then close."""
+        """Send the data that wait, then close."""
         self._flush()
         self._transport.close()
 
@@ -102,11 +102,11 @@ async def serve(
 ) -> None:
     """Serve *app* on *listener* until the calling task is cancelled.
 
-    Then no connection is accepted any more, and requests in flight have ten seconds to end. There
-    is no access log, because paths have the secret.
+    After the cancellation, no connection is accepted any more, and requests in flight have ten
+    seconds to end. There is no access log, because paths have the secret.
 
     Args:
-        app: an ASGI application, whose client must be open.
+        app: an ASGI application; its client must be open.
         listener: closed at the end.
         connections: connections at once; requests on further ones are answered 503.
     """

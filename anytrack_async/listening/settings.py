@@ -22,7 +22,7 @@ def _currency(_: object, __: object, value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class ListenSettings:
-    """What a `WebhookApp` takes, and how much of it.
+    """Which requests a `WebhookApp` accepts: names of events, and limits.
 
     Attributes:
         header: the request header that may have the secret, instead of the path.

@@ -91,7 +91,7 @@ def exposition(backlog: Backlog, stats: Stats | None = None) -> bytes:
     """Return the metrics in Prometheus's text format.
 
     Args:
-        backlog: what the outbox has.
+        backlog: depths and counts of the outbox.
         stats: the counters and lanes of a client, if there is one.
 
     Raises:

@@ -60,7 +60,7 @@ _PERSONAL = frozenset(
         "zp",
     }
 )
-"""Keys whose values say who or where a person is, in the services' spelling."""
+"""Keys of values that identify or locate a person, in the services' spelling."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +105,7 @@ class PayloadLog:
 
         Args:
             service: only those of this service.
-            masked: whether values that say who or where a person is become ``***``.
+            masked: whether values that identify or locate a person are replaced by ``***``.
         """
         return [
             Payload(

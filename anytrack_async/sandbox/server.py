@@ -167,8 +167,8 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
         OSError: the process could not start; the message is its own.
     """
     settings = settings or SandboxSettings()
-    # A session of its own: Ctrl-C must reach the caller alone, who may have work to finish
-    # against the sandbox.
+    # A session of its own: Ctrl-C must reach only the caller, which may have to finish requests to
+    # the sandbox.
     child = subprocess.Popen(
         [
             sys.executable,

@@ -179,7 +179,7 @@ class Console:
 
 
 class _Static(StaticFiles):
-    """Files whose addresses change with their content, so that browsers may keep them."""
+    """Files with URLs that change with their content, so that browsers may keep them."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

@@ -27,22 +27,22 @@ def console(
         app.mount("/conversions", console(client, admin=lambda request: request.user.is_staff))
 
     It shows the state of every destination, dead letters, single conversions, revenue, and checks.
-    Customers' data is masked. Everybody who can reach it may read; an admin may also replay,
-    correct and discard dead letters, pause destinations, and see a customer's data. Each such
-    action is logged, with the admin's name.
+    Customers' data is masked. All users that can reach the console may read; an admin may also
+    replay, correct and discard dead letters, pause destinations, and see a customer's data. Each
+    such action is logged, with the admin's name.
 
     Args:
         source: a client; an outbox that is open; or the path or DSN of an outbox, which works while
             no client runs. If the outbox is encrypted, ``ANYTRACK_OUTBOX_KEYS`` has its keys.
         admin: is called with a Starlette ``Request`` and returns whether its sender is an admin, or
-            the admin's name for the log; may be a coroutine function. Default: nobody is.
+            the admin's name for the log; may be a coroutine function. Default: there is no admin.
         title: the console's name.
 
     Raises:
         ConfigurationError: *source* is none of these, or the extra ``[console]`` is not installed.
     """
     try:
-        # Imported here, so that whoever has not got the extra reads its name.
+        # Imported here, so that without the extra, the error names the extra.
         from anytrack_async.web_console.app import Console
         from anytrack_async.web_console.pages import Context
         from anytrack_async.web_console.source import ConsoleSource

@@ -1,4 +1,4 @@
-"""One conversion: its fields, its state at each destination, its attempts, and what was sent."""
+"""One conversion: fields, state at each destination, failed attempts, and request bodies."""
 
 from __future__ import annotations
 

@@ -23,24 +23,24 @@ Work: TypeAlias = Callable[["Job"], Awaitable[None]]
 """Does the work of a job, and adds to `Job.count`."""
 
 _KEPT = 10
-"""Jobs that have ended whose result is kept."""
+"""Number of ended jobs that are remembered, with their results."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class Job:
-    """A change of all dead letters that match, which goes on after the request that began it.
+    """A change of all dead letters that match, which continues after the request that began it.
 
     Attributes:
-        id: identifies it within this process.
-        action: what it does.
-        selection: with which dead letters.
-        by: the admin who began it.
-        total: how many they are; None if that is not known.
-        count: how many were changed so far.
-        began_at: when it began, monotonic seconds.
-        ended_after: seconds that it took; None while it runs.
-        problem: why it ended before everything was changed; empty if it did not.
-        ended: set when it has ended.
+        id: identifies the job within this process.
+        action: the change.
+        selection: the dead letters to change.
+        by: the admin's name.
+        total: number of dead letters to change; None if it is not known.
+        count: number of dead letters changed so far.
+        began_at: when the job began, monotonic seconds.
+        ended_after: duration of the job in seconds; None while it runs.
+        problem: why the job ended before all dead letters were changed; empty if all were.
+        ended: set when the job has ended.
     """
 
     id: int
@@ -69,8 +69,8 @@ class Job:
 class Jobs:
     """The jobs of a console: one at a time, each in a task of its own.
 
-    There may be no lifespan whose task could have them. So they are tasks of asyncio, which
-    `aclose` ends, or the end of the event loop.
+    An application without a lifespan has no task group for them. So they are tasks of asyncio,
+    which end with `aclose` or with the event loop.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Jobs:
         job.ended.set()
 
     def stop(self, job_id: int) -> None:
-        """End a job between two steps; what it has changed stays changed."""
+        """End a job between two steps; dead letters that it has changed stay changed."""
         if task := self._tasks.get(job_id):
             task.cancel()
 

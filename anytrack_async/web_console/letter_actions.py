@@ -49,7 +49,7 @@ FIELDS = (*_EDITABLE, *(f"customer.{name}" for name in _CUSTOMER))
 async def replay(context: Context, request: Request) -> Response:
     """Make dead letters due again."""
     name, selection, is_confirmed = await _selected(context, request)
-    # A click too many sends what is selected; it should not send a hundred thousand.
+    # An accidental click replays the selected dead letters; it must not replay 100,000.
     if selection.letters is None and not is_confirmed:
         return await _confirmation(context, request, "replay", selection)
     return await _change(context, name, "replay", selection)

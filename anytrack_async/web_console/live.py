@@ -11,7 +11,7 @@ _INTERVAL = 1.0
 """Seconds between two reads of the outbox."""
 
 _MAX_VIEWERS = 200
-"""Open pages of one process; further ones show what they loaded."""
+"""Open pages of one process that are updated; further pages stay as they were loaded."""
 
 _LONGEST = 30.0
 """Seconds after which a stream ends and the browser opens the next one. A server that shuts down

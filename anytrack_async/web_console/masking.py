@@ -79,7 +79,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def mask_texts(value: Any, texts: frozenset[str]) -> Any:
-    """Return *value*, what a service would be sent, with each of *texts* masked."""
+    """Return *value*, a part of a request body, with each of *texts* masked."""
     if isinstance(value, str):
         return masked(value) if value in texts else value
     if isinstance(value, Mapping):

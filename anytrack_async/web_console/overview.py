@@ -35,16 +35,16 @@ _LANES = {
 
 @attrs.frozen(kw_only=True)
 class Card:
-    """What the overview shows of a destination.
+    """A destination on the overview.
 
     Attributes:
-        destination: its name.
-        state: its state.
-        reason: why, in the destination's own words.
-        state_for: seconds since when; None if that is not known.
+        destination: the destination's name.
+        state: the state of its lane, in words.
+        reason: why the lane is in that state, in the destination's own words.
+        state_for: seconds since the state began; None if that is not known.
         paused_for: seconds for which nothing is sent.
-        depth: what it has not received.
-        pause: since when, by whom and why an operator has paused it.
+        depth: numbers of conversions that it has not received.
+        pause: time, operator and reason of a pause; None if the destination is not paused.
         oldest_age: seconds since the oldest waiting conversion was accepted.
         delivered: conversions that it has received.
         rate_in: conversions accepted for it per second.
@@ -67,10 +67,10 @@ class Card:
 
 
 class Overview:
-    """The page, and its part that follows the outbox.
+    """The page, and its part that is updated while it is open.
 
     Args:
-        source: what it shows.
+        source: the client or outbox to show.
     """
 
     def __init__(self, source: ConsoleSource) -> None:

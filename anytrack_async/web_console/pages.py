@@ -1,4 +1,4 @@
-"""`Context`: what the handlers of the pages share; it renders templates and knows admins."""
+"""`Context`: used by the handlers of all pages; it renders templates and recognises admins."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ DONE = {
     "resumed": ("destination tries again", "destinations try again"),
     "corrected": ("conversion is corrected and due again", "conversions are corrected"),
 }
-"""Value of the parameter ``done`` → what the page says after an action. A text of its own in the
-address would let a link say anything in the console's name."""
+"""Value of the parameter ``done`` → message after an action, for one and for several. If the
+message itself were in the URL, any link could show a message in the console's name."""
 
 
 @cache
@@ -80,11 +80,11 @@ def fragment(template: str, **values: Any) -> str:
 
 @attrs.define(kw_only=True, eq=False)
 class Context:
-    """What the handlers of the pages share.
+    """The objects that the handlers of all pages use.
 
     Attributes:
-        source: what the console shows.
-        admin: says who may change it; None for nobody.
+        source: the client or outbox that the console shows.
+        admin: tells whether a request comes from an admin; None if there is no admin.
         title: the console's name.
         jobs: changes of many dead letters, which go on after the request.
     """
@@ -109,7 +109,7 @@ class Context:
             request: the request that asked for it.
             template: the name of a file in ``templates``.
             status: of the response.
-            headers: of the response, besides those that every response has.
+            headers: of the response, added to those of every response.
             values: for the template.
         """
         html = fragment(

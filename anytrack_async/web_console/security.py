@@ -1,7 +1,7 @@
-"""Who may do what: headers of every response, requests from other sites, admins, the token.
+"""Access control: headers of every response, requests from other sites, admins, the token.
 
-The console shows what customers bought, and can give conversions up. So a page of another site must
-neither read it (frames, scripts) nor make a browser post to it, and nothing of it is cached.
+The console shows customers' orders, and can discard conversions. So a page of another site must
+neither read the console (frames, scripts) nor make a browser post to it, and no response is cached.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def check_same_origin(request: Request) -> None:
 
 
 async def admin_name(request: Request, check: AdminCheck | None) -> str | None:
-    """Return the name of the admin who sent *request*; None for everybody else.
+    """Return the admin's name if an admin sent *request*, else None.
 
     An error in *check* counts as no.
     """
@@ -194,8 +194,8 @@ class TokenGate:
 class HostGate:
     """Lets only requests to this machine's own names pass.
 
-    Without a token, a page whose name begins to point to 127.0.0.1 (DNS rebinding) could read the
-    console as a page of its own site.
+    Without a token, the page of a host name that is changed to point to 127.0.0.1 (DNS rebinding)
+    could read the console as if it were part of its own site.
     """
 
     def __init__(self, app: App, hosts: frozenset[str]) -> None:

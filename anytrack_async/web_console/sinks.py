@@ -20,7 +20,7 @@ from anytrack_async.web_console.source import ConsoleSource
 
 @attrs.frozen(kw_only=True)
 class Body:
-    """What a destination would be sent of a conversion.
+    """The request bodies that a destination would get for a conversion.
 
     Attributes:
         requests: kind of the request → its body as JSON text, masked or not.
@@ -47,7 +47,7 @@ def configured_sinks(source: ConsoleSource) -> Mapping[str, Sink]:
         try:
             sink = destination.sink_from_env()
         except ConfigurationError:
-            continue  # the page about settings says what is wrong
+            continue  # the page about settings shows the error
         if sink is not None:
             sinks[sink.name] = sink
     return sinks
@@ -56,7 +56,7 @@ def configured_sinks(source: ConsoleSource) -> Mapping[str, Sink]:
 def bodies(
     source: ConsoleSource, conversion: Conversion, *, reveal: bool = False
 ) -> Mapping[str, Body]:
-    """Return destination → what it would be sent of *conversion*.
+    """Return destination → the request bodies that it would get for *conversion*.
 
     Args:
         source: has the sinks.

@@ -1,4 +1,4 @@
-"""`ConsoleSource`: what the console reads, and changes: a client, an open outbox, or a file."""
+"""`ConsoleSource`: the client, open outbox or outbox file that the console shows and changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last hour and day of an outbox: what was accepted, delivered, and fell out on the way."""
+"""The last hour and day of an outbox: conversions accepted, delivered, and lost in between."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anytrack_async.web_console import history, texts
 _QUARTER = 15 * MINUTE
 
 _FRESH_FOR = 10.0
-"""Seconds for which what was read is shown again: a day has thousands of counts."""
+"""Seconds for which counts are reused without reading again: a day has thousands of counts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,9 +32,9 @@ class Chart:
     """A chart, and the table behind it.
 
     Attributes:
-        title: what it shows.
+        title: the heading.
         times: when each interval began, unix seconds.
-        series: its lines.
+        series: the lines of the chart.
     """
 
     title: str
@@ -92,11 +92,11 @@ class Funnel:
 
 @attrs.frozen(kw_only=True)
 class Trends:
-    """What the overview shows of the last day.
+    """The last day on the overview.
 
     Attributes:
         accepted: conversions accepted in the last 24 hours.
-        funnels: for each destination, what became of them.
+        funnels: for each destination, how many of them were delivered, wait, or were lost.
         hour: deliveries by minute.
         day: deliveries by quarter of an hour.
     """

@@ -47,7 +47,7 @@ def _stated_contact(cell: Callable[[str], Any]) -> dict[str, Any]:
 def _in_language(
     language: str, columns: Mapping[str, tuple[str, ...]], *, notes: tuple[str, ...] = ()
 ) -> FileMapping:
-    """Return the mapping of a file whose columns have the names *columns*."""
+    """Return the mapping of a file with *columns*: field → names in *language*."""
     return FileMapping(
         name="hubspot-deals",
         title=f"HubSpot: CRM → Deals → Export, {language}",

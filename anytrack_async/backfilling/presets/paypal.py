@@ -1,7 +1,7 @@
-"""PayPal: download of activities, whose header, dates and amounts follow the account's language.
+"""PayPal: download of activities.
 
-There is a mapping for each language. English accounts write 05/06/2026 in both orders, so that
-`BackfillSettings.day_first` decides there.
+Header, dates and amounts follow the account's language, so there is a mapping for each language.
+English accounts write 05/06/2026 in both orders, so `BackfillSettings.day_first` decides there.
 """
 
 from __future__ import annotations

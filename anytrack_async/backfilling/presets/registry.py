@@ -54,7 +54,7 @@ def find_preset(name: str) -> FileMapping:
 
 
 def recognise(columns: Iterable[str]) -> FileMapping | None:
-    """Return the preset whose signature *columns* have; of several, the one with the longest.
+    """Return the preset with the longest signature among those that *columns* contain.
 
     The result may have a `refusal`, and those with a refusal win, because their signatures are
     those of special files. Positions and further columns do not matter.

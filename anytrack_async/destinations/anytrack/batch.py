@@ -265,7 +265,7 @@ class BatchSender:
         try:
             content = form.encode(conversion)
         except TypeError as exc:
-            # Somebody changed its custom_data; one such conversion must not fail its batch.
+            # Code changed its custom_data afterwards; one such conversion must not fail its batch.
             return Outcome.rejected(
                 f"cannot be written as JSON: {type(exc).__name__}; check its custom_data"
             )

@@ -1,8 +1,8 @@
-"""What the words of a refusal say about its cause: the conversion, the account, or the moment.
+"""Reads the cause of a refusal from its words: the conversion, the account, or the moment.
 
 AnyTrack's REST API and its collect endpoint answer one conversion at a time, so a refusal looks as
 if it were about that conversion. But words such as ``rate_limited`` or ``subscription_expired``
-concern every conversion alike, and none of them may become a dead letter for that.
+concern all conversions, so no conversion may become a dead letter because of them.
 """
 
 from __future__ import annotations

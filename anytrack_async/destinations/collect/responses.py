@@ -1,4 +1,4 @@
-"""Reads what the collect endpoint answers. Without I/O.
+"""Reads the responses of the collect endpoint. Without I/O.
 
 AnyTrack documents two refusals in words ("Missing click_id, ref_id and email" and "No match
 found"), and neither statuses nor bodies. So the rules are tolerant: a success counts unless it
@@ -33,7 +33,7 @@ _STATUS_PHRASES: Final = frozenset(
         *("request entity too large", "too large", "unprocessable content", "unprocessable entity"),
     )
 )
-"""What a proxy or a framework says of any request, and so of no conversion."""
+"""Words with which a proxy or a framework refuses any request, so not about a conversion."""
 
 _TEMPORARY = frozenset({408, 425})
 _NO_SUCH_PATH = frozenset({404, 405, 410})

@@ -34,16 +34,16 @@ def _one_segment(_: object, field: attrs.Attribute[str], value: str) -> None:
 class CollectSettings:
     """The collect endpoint of a custom integration: ``<base_url>/<property_id>/collect/<slug>``.
 
-    The URL needs no key, so who knows it can record conversions: neither `property_id` nor `slug`
-    is shown in a `repr`, a log or an error.
+    The URL needs no key: anyone with the URL can record conversions. So neither `property_id` nor
+    `slug` is shown in a `repr`, a log or an error.
 
     Attributes:
         property_id: the first segment of the URL, the property's or the account's id.
         slug: the last segment, the integration's name, such as ``custom-shop``.
         base_url: scheme, host and whatever is in front of the property, HTTPS.
-        consent: what AnyTrack gets by `Conversion.consent`, as in `AnyTrackSettings`. "Limited"
-            leaves out the customer too, so that only the click id identifies the conversion; one
-            without it, also because ``ad_storage`` is denied, is skipped.
+        consent: what AnyTrack gets by `Conversion.consent`, as in `AnyTrackSettings`. A limited
+            conversion has no customer either, so only the click id identifies the visitor. It is
+            skipped if it has no click id, or loses it because ``ad_storage`` is denied.
         http: timeouts and connections.
 
     Raises:

@@ -99,7 +99,7 @@ class DealBatch(BatchOutcomes):
         deals: event id → input that writes its deal.
         contacts: e-mail address → input that writes its contact.
         emails: event id → e-mail address of its contact.
-        rewritten: ids of the events whose records are to be written again by the next attempt.
+        rewritten: ids of the events with records that the next attempt has to write again.
     """
 
     deals: dict[str, dict[str, Any]] = attrs.field(factory=dict)

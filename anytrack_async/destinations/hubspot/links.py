@@ -55,8 +55,8 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
 def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
     """Return the problem of each link that is missing from the results in a 2xx *body*.
 
-    An error belongs to the links whose ids it names. An error that names no id belongs to the only
-    missing link; if several links are missing, they are sent again.
+    An error belongs to each link with an id that it names. An error that names no id belongs to the
+    only missing link; if several links are missing, they are sent again.
     """
     linked = _linked_pairs(objects_in(body, "results"))
     pending = [pair for pair in links if pair not in linked]

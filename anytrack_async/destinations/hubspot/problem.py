@@ -73,14 +73,14 @@ class ProblemKind(Enum):
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """A failure as HubSpot describes it, and what follows from it.
+    """A failure as HubSpot describes it, and its consequence.
 
     Attributes:
         kind: its consequence for the conversions.
         cause: credentials or configuration, if `kind` is NEEDS_OPERATOR.
         message: HubSpot's message, with customer data masked.
         unmasked: the message before masking, for `masked`; never to be shown.
-        advice: what the operator should do.
+        advice: the action for the operator.
         code: HubSpot's category or policy.
         retry_after: seconds to wait.
         status: HTTP status.
@@ -335,7 +335,7 @@ def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:
 
 
 def _join_messages(message: str, details: list[Mapping[str, Any]], body: Mapping[str, Any]) -> str:
-    # The details often repeat the message: only what is new is added.
+    # The details often repeat the message: only new ones are added.
     for detail in details[:_MOST_DETAILS]:
         reason, code = _text(detail.get("message")), _text(detail.get("code"))
         if reason not in message:

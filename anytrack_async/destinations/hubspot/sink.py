@@ -203,7 +203,7 @@ class HubSpotSink:
 
         Raises:
             ConfigurationError: a property of that name exists but is unusable, so nothing was
-                created; or the mode is ``"events"``, whose event is defined in HubSpot.
+                created; or the mode is ``"events"``: define its custom event in HubSpot.
             ServiceError: HubSpot refused a request, or did not respond.
         """
         if self._settings.mode == "events":

@@ -40,12 +40,12 @@ def add_clicks(
     seen_at: datetime,
     weaknesses: Weaknesses,
 ) -> None:
-    """Add ``fbp`` and ``fbc`` to *user*; note in *weaknesses* what of them is unusable.
+    """Add ``fbp`` and ``fbc`` to *user*; note unusable values in *weaknesses*.
 
     Args:
         user: the `user_data` of the event.
         customer: the customer of *conversion*.
-        conversion: also has the page, whose click id is the latest.
+        conversion: has the page's URL, and the click id there is the latest.
         seen_at: when the click was seen, for an ``fbc`` that is made from a click id.
         weaknesses: gets a pair if something is given and cannot be used.
     """

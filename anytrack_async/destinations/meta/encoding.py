@@ -41,7 +41,7 @@ _DAY: Final = 86_400  # seconds
 _MAX_DAYS: Final = 7
 _MAX_DAYS_IN_STORE: Final = 62
 
-# Meta refuses an event whose identifiers all belong to one of these sets.
+# Meta refuses an event if all its identifiers are in one of these sets.
 _TOO_BROAD: Final = (
     frozenset(("ct", "country", "st", "zp", "ge", "client_user_agent")),
     frozenset(("db", "client_user_agent")),

@@ -243,7 +243,7 @@ class GraphError:
         """How to react to it."""
         if self.code in _THROTTLED:
             return Action.WAIT
-        if self.status == 413:  # also of a proxy, whose page is not JSON: half of it may pass
+        if self.status == 413:  # also of a proxy, without JSON: half of the batch may be accepted
             return Action.SPLIT
         if self.transient or self.code in _FAILED or not self.is_json:
             return Action.RETRY

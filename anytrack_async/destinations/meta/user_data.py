@@ -42,7 +42,7 @@ _NATIONAL = re.compile(
     r"|[2-9]\d\d[-. ]\d{3}[-. ]\d{4}\s*$)"
 )
 
-# Fields whose values many customers share, so that their hashes are cached.
+# Fields with values that many customers share, so that their hashes are cached.
 _SHARED = ("ge", "ct", "st", "zp", "country")
 _SHARED_FIELDS = ("gender", "city", "state", "postal_code", "country")
 _shared_values = attrgetter(*_SHARED_FIELDS)

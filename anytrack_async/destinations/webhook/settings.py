@@ -1,4 +1,4 @@
-"""`WebhookSettings`: the receiver of webhooks, its secrets, and what it gets of customers."""
+"""`WebhookSettings`: the receiver of webhooks, its secrets, and how it gets customer data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from anytrack_async.settings.fields import (
 from anytrack_async.settings.http import HttpSettings
 
 CustomerData: TypeAlias = Literal["raw", "masked", "hashed"]
-"""What a receiver gets of a customer: the values, ``***``, or their SHA-256."""
+"""How a receiver gets customer data: as values, as ``***``, or as SHA-256."""
 
 _PREFIX: Final = "whsec_"
 _KEY_BYTES: Final = range(24, 65)
@@ -93,13 +93,12 @@ class WebhookSettings:
         secrets: one secret or several, ``whsec_…``; text may have several separated by commas. Each
             adds a signature, so that a receiver can be given a new secret while it knows the old
             one: add the new one, change the receiver, remove the old one.
-        customer: what the receiver gets of the customer, the IP address, the browser and the page:
-            ``"hashed"`` (SHA-256 of the trimmed text in lower case, of a phone number its digits),
-            ``"masked"`` (``***``), or ``"raw"``. `Conversion.meta` is sent ``"raw"`` only.
-            Click ids, `Conversion.custom_data` and `Conversion.sub_ids` are always sent as they
-            are.
-        consent: what the receiver gets by `Conversion.consent`; "limited" leaves out the customer,
-            the address and the browser.
+        customer: the form of customer, IP address, browser and page: ``"hashed"`` (SHA-256 of the
+            trimmed text in lower case; of a phone number, of its digits), ``"masked"`` (``***``),
+            or ``"raw"`` (the values). `Conversion.meta` is sent only with ``"raw"``. Click ids,
+            `Conversion.custom_data` and `Conversion.sub_ids` are always sent unchanged.
+        consent: which conversions the receiver gets by `Conversion.consent`; a limited conversion
+            has no customer, IP address and browser.
         http: timeouts and connections.
 
     Raises:

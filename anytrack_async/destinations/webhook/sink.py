@@ -61,7 +61,7 @@ class WebhookSink:
     has changed the URL, and so does a redirect. Everything else is retried by the lane.
 
     Args:
-        settings: URL, secrets, and what the receiver gets of customers.
+        settings: URL, secrets, and the form of customer data.
         name: the destination's name; give each receiver its own.
         transport: replaces the connection pool, for tests.
         clock: returns unix seconds.

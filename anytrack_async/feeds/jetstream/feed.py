@@ -94,7 +94,7 @@ class JetStreamFeed:
         self._resources = AsyncExitStack()
 
     def __repr__(self) -> str:
-        # Without the server, whose URL may have a password.
+        # Without the server's URL, which may have a password.
         return f"JetStreamFeed(stream={self._stream!r}, consumer={self._consumer!r})"
 
     async def __aenter__(self) -> Self:

@@ -36,9 +36,9 @@ class JetStreamPublisher:
     The message's id is the event id, so that the stream drops a repeat of the last two minutes (its
     ``duplicate_window``); the outbox recognises all others.
 
-    Acknowledged means: in the stream. By default, a NATS server writes to the disk every two
-    minutes only, and loses what it acknowledged in between when its machine loses power. The
-    publisher logs a warning unless it knows that the server syncs each message.
+    An acknowledged conversion is in the stream. But by default, a NATS server writes to the disk
+    only every two minutes, and loses the messages acknowledged since then if its machine loses
+    power. The publisher logs a warning unless it knows that the server syncs each message.
 
     Args:
         server: ``nats://host:port``, several of them, or a connection of nats-py, which is left

@@ -2,7 +2,7 @@
 
 The `fetch` of nats-py starts two tasks for each message, and may wait for ever for a pull that was
 left without an answer (https://github.com/nats-io/nats.py/issues/933). Here a message is put into a
-list, and every wait ends: what comes later is in the next batch.
+list, and every wait ends: messages that arrive later are in the next batch.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Pulls:
             self._changed.set()
 
     async def aclose(self) -> list[Msg]:
-        """Stop taking messages; return those that nobody has fetched."""
+        """Stop taking messages; return those that were not fetched."""
         if self._subscription is not None and not self._client.is_closed:
             with as_feed_errors("NATS"):
                 await self._subscription.unsubscribe()

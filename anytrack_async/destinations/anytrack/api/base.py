@@ -279,7 +279,7 @@ def read_records(
     Args:
         records: the list of a response.
         read: makes the result of one.
-        mask: hides secrets in what is logged.
+        mask: hides secrets in log messages.
 
     Raises:
         DecodeError: *records* is not a list.
