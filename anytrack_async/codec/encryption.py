@@ -1,4 +1,4 @@
-"""Encryption of stored records: `KeyRing`, whose first key encrypts and whose keys all decrypt.
+"""Encryption of stored records: `KeyRing`, of which the first key encrypts and all keys decrypt.
 
 A sealed text is bytes; the first byte tells it from JSON, which begins with a brace::
 
@@ -10,8 +10,8 @@ key only, and a key of the ring may encrypt more than that in years. With a data
 opening of an outbox, and a new one after 2^30 texts, two equal nonces of one data key have a chance
 of less than 2^-36.
 
-A context is authenticated with each text, such as the event id of a record. So a text that is moved
-to another row cannot be decrypted, nor can one that was changed.
+A context is authenticated with each text, such as the event id of a record. So a text that was
+moved to another row cannot be decrypted, and neither can a text that was changed.
 
 Decrypting takes about 5 µs, deriving a data key 15 µs, so derived keys are kept.
 """

@@ -236,7 +236,7 @@ class Attempt:
 
 
 def forgotten_indexes(batch: Sequence[Conversion]) -> Sequence[int]:
-    """Return the indexes of conversions whose customers were forgotten: nobody gets them."""
+    """Return the indexes of conversions of forgotten customers: no destination gets these."""
     # One comprehension for the batch: nearly no conversion has a consent, and none is looked at
     # twice.
     return [

@@ -1,4 +1,4 @@
-"""The result of an attempt at a batch: what it says of its lane, and when the rest is retried."""
+"""The result of an attempt at a batch: how it changes its lane, and when the rest is retried."""
 
 from __future__ import annotations
 

@@ -285,9 +285,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Leave the context and return when that is done, also if the caller is cancelled.
 
-        Several calls may wait; each raises what the context raised. If nothing is open, and in a
-        forked child, it does nothing. A task that is part of the context, such as that of a sink,
-        cannot wait for its own end: for this one, the call returns at once.
+        Several calls may wait; each raises the context's exception. If no context is open, and in a
+        forked child, the call does nothing. A task that is part of the context, such as that of a
+        sink, cannot wait for its own end: there, the call returns at once.
 
         Raises:
             WrongEventLoopError: the context is open in another event loop.

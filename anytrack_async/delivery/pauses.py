@@ -92,7 +92,7 @@ class Pauses:
     # Running
 
     async def load(self) -> None:
-        """Apply what is stored, before the lanes begin.
+        """Apply the stored pauses, before the lanes begin.
 
         Raises:
             OutboxError: the outbox cannot be read.
@@ -142,7 +142,7 @@ class Pauses:
                 del self._changes[name]
 
     async def finish(self) -> None:
-        """Store what is not stored yet, before the outbox is closed."""
+        """Store the pauses that are not stored yet, before the outbox is closed."""
         if not isinstance(self._outbox, KeepsCheckpoints):
             return
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _STORED_WITHIN):

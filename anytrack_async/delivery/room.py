@@ -44,7 +44,7 @@ _ACTIONS = {
 
 
 class LaneCondition(NamedTuple):
-    """What a lane is doing.
+    """The state of a lane, with its reason.
 
     Attributes:
         state: its state.
@@ -76,15 +76,15 @@ class Caller:
     """A caller that waits in line.
 
     Attributes:
-        number: its place: lower numbers came earlier.
-        conversions: what it submits.
-        names: the destinations they are for.
-        patience: what limits its waiting.
+        number: its place in the line: lower numbers came earlier.
+        conversions: the conversions that it submits.
+        names: the destinations of these conversions.
+        patience: which setting limits its waiting.
         began: when the call began, on the monotonic clock.
         deadline: when it gives up, in the event loop's time.
         turn: done when it is let in or gives up. A plain asyncio future, because every caller
             needs one, and waiting for an `anyio.Event` takes more than twice as long.
-        error: why it gave up.
+        error: the reason why it gave up.
     """
 
     number: int
@@ -219,7 +219,7 @@ class Rooms(dict[str, Room]):
 
         Args:
             names: the destinations of its conversions.
-            conversions: what it submits.
+            conversions: the conversions that it submits.
             crowded: the destinations for which others wait.
         """
         rooms = [*self.of(names)]

@@ -19,7 +19,7 @@ class LaneRunner:
     Args:
         lanes: destination → its lane; read when the lanes are to run.
         drain: seconds that lanes may go on when they are to end.
-        durable: whether the outbox keeps what they leave.
+        durable: whether the outbox keeps the conversions that the lanes leave undelivered.
         maintenance: functions to run beside the lanes, until the last lane has ended.
         on_closing: called when the lanes are to end, before anything else.
     """

@@ -1,10 +1,10 @@
-"""`visitor`: what a web request tells about the visitor who made it.
+"""`visitor`: reads the click ids, address and browser of a visitor from a web request.
 
 The function is pure and takes plain values, so that it fits every framework; `request_objects` has
 the readers of ASGI scopes, WSGI environments and the request objects of frameworks.
 
-A visitor controls everything that a request has. So nothing here raises because of a request,
-whatever is in it: unusable values are left out, and `Visitor.weakened` names their kinds.
+A visitor controls the whole content of a request. So no content makes this module raise: unusable
+values are left out, and `Visitor.weakened` names their kinds.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _MAX_LANGUAGES = 50
 
 @attrs.frozen(kw_only=True, repr=False)
 class Visitor(Weakenable):
-    """What a request tells about its visitor, for the ``context`` of a conversion.
+    """The visitor of a web request as far as the request shows, for a conversion's ``context``.
 
     The `repr` shows which fields are set, never their values.
 
@@ -104,11 +104,11 @@ def visitor(
     url: str | None = None,
     property_id: str | None = None,
 ) -> Visitor:
-    """Return what a request tells about its visitor.
+    """Return the visitor of a web request: click ids, cookies, address and browser.
 
-    AnyTrack's click id is the parameter ``atclid``. Without it, the cookie ``_atcid`` has the
-    client id, and AnyTrack's click id is the property id followed by that; without *property_id*
-    there is no click id then, because AnyTrack would not find a client id.
+    AnyTrack's click id is the parameter ``atclid``. Without that parameter, the cookie ``_atcid``
+    has the client id, and AnyTrack's click id is the property id followed by the client id; without
+    *property_id* there is no click id then, because AnyTrack would not find a client id alone.
 
     Args:
         headers: names and values of the request's headers.
@@ -254,7 +254,7 @@ def customer_with(context: Visitor, customer: Customer | None) -> Customer:
 
 
 def note_weaknesses(conversion: Conversion, context: Visitor) -> None:
-    """Let a new *conversion* remember what was left out of *context* too."""
+    """Add to a new *conversion* the kinds of values that were left out of its *context*."""
     with_weaknesses(conversion, context.weakened)
 
 

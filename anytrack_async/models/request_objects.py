@@ -59,7 +59,7 @@ def visitor_from_asgi_scope(
     *,
     property_id: str | None = None,
 ) -> Visitor:
-    """Return what the request of an ASGI *scope* tells about its visitor; see `visitor`.
+    """Return the visitor of the request of an ASGI *scope*; see `visitor`.
 
     Args:
         scope: of type ``http`` or ``websocket``.
@@ -94,7 +94,7 @@ def visitor_from_wsgi_environ(
     *,
     property_id: str | None = None,
 ) -> Visitor:
-    """Return what the request of a WSGI *environ* tells about its visitor; see `visitor`.
+    """Return the visitor of the request of a WSGI *environ*; see `visitor`.
 
     Source: PEP 3333, environ variables.
     """

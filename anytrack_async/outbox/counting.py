@@ -56,7 +56,7 @@ class Result(NamedTuple):
 
 _Raw: TypeAlias = tuple[str | None, ...]
 _MAX_KINDS = 2_000
-"""Kinds whose place is remembered; they are found anew afterwards."""
+"""Kinds of conversions that are kept in a cache; when there are more, the cache starts anew."""
 
 Names: TypeAlias = tuple[str, str]
 """A source and a campaign."""

@@ -39,7 +39,7 @@ MAX_SCANNED = 10_000
 """Stored conversions, the newest first, that `KeepsHistory.find` reads for an id without index."""
 
 LEASE_LOST_CODE = "lease_lost"
-"""`PastAttempt.code` of an attempt of which nobody knows how it ended."""
+"""`PastAttempt.code` of an attempt with an unknown end."""
 
 LEASE_LOST_ERROR = "its worker died, or was too late, before the result was recorded"
 """`PastAttempt.error` of such an attempt."""
@@ -148,7 +148,7 @@ def with_deliveries(
 
 @attrs.frozen(kw_only=True)
 class RememberedConversion:
-    """A conversion whose event id an outbox still has.
+    """A conversion of which an outbox still has the event id.
 
     Attributes:
         seq: its position in the log.
@@ -291,8 +291,8 @@ class KeepsHistory(Protocol):
 class SearchesConversions(Protocol):
     """Optional part of a history that searches all stored conversions, a part at a time.
 
-    `KeepsHistory.find` gives up after `MAX_SCANNED`. A page looks at fewer at once, and goes on as
-    long as somebody asks it to.
+    `KeepsHistory.find` gives up after `MAX_SCANNED` conversions. A page looks at fewer at once, and
+    the search goes on as long as the caller asks for the next page.
     """
 
     async def search_conversions(

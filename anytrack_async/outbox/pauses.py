@@ -35,9 +35,9 @@ class Pause:
 
     Attributes:
         destination: the destination's name.
-        since: when it was given, unix seconds by the date of the machine.
-        by: who gave it; empty if that is not known.
-        reason: why.
+        since: when the order was given, unix seconds by the date of the machine.
+        by: name of the person or program that gave the order; empty if not known.
+        reason: why the order was given.
     """
 
     destination: str

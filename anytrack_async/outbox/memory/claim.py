@@ -34,7 +34,7 @@ class ClaimBuilder:
     Attributes:
         lease: the lease on them, without its end.
         large_bytes: bytes of memory of the large ones.
-        lost: what is in leases that expired.
+        lost: the attempts of expired leases.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Dead letters of a memory outbox: reading, replaying, discarding and correcting them, their bound.
 
-They have as many bytes for each destination as conversions that wait. When there are more, the
-oldest are discarded, and observers are told which: what a destination rejects must not use up all
-memory, and must not keep the destination from getting what is good either.
+The dead letters of a destination may take as many bytes as its waiting conversions. When they take
+more, the oldest are discarded, and observers are told which: rejected conversions must not use up
+all memory, and must not keep the destination from getting valid ones either.
 """
 
 from __future__ import annotations

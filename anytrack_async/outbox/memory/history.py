@@ -1,7 +1,8 @@
 """The history of a memory outbox: `MemoryHistory`, within a bounded number of records.
 
-Accepted conversions are counted when they are dropped from the log, or when somebody asks, so that
-accepting one costs nothing more. An attempt is one record for all conversions of a batch.
+Accepted conversions are counted when they are dropped from the log, or when the counts are read, so
+that accepting a conversion costs nothing more. An attempt is one record for all conversions of a
+batch.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class MemoryHistory:
             self._add(ids, attrs.evolve(attempt, number=number + counts_as_attempt))
 
     def lose(self, destination: str, lost: Sequence[LostAttempt]) -> None:
-        """Record attempts whose leases expired."""
+        """Record the attempts of expired leases."""
         if not lost:
             return
         now, date = self._clock(), self._date()
@@ -182,7 +183,7 @@ class MemoryHistory:
         self._size = sum(len(batch.event_ids) for batch in remaining)
 
     def prune(self, remember: float) -> None:
-        """Forget old counts, and the attempts at conversions whose ids are all forgotten."""
+        """Forget old counts, and attempts that have no conversion with a remembered id."""
         self.count_accepted()
         before = self._date() - max(remember, COUNTS_KEPT_FOR)
         accepted, outcomes = self.counts.accepted, self.counts.outcomes

@@ -297,7 +297,7 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
         }
 
     async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
-        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        """Return event id → summary of its conversion; see `KeepsSummaries`."""
         self._check_open()
         return self._log.summaries(check_event_ids(event_ids))
 

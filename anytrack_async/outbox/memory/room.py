@@ -1,7 +1,8 @@
 """The room of a memory outbox: how many conversions, and bytes, it keeps for each destination.
 
-Bytes are counted as cheaply as conversions: each has `USUAL_BYTES`, and only what a large one has
-beyond that is added up. So an outbox without large conversions counts nothing.
+Counting bytes is as cheap as counting conversions: each conversion has `USUAL_BYTES`, and only the
+bytes of a large one beyond that are added up. So an outbox without large conversions adds up
+nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The room that an outbox in PostgreSQL has, without counting what waits in each append.
 
-Counting takes longer than appending. So the room that was counted is a budget: each call takes from
-it, and it is counted again once half of it is used, or after some seconds, because other processes
-append too. They may so exceed the capacity together, by what they append at the same moment.
+Counting takes longer than appending. So the counted room is a budget: each call takes from it, and
+the room is counted again once half of the budget is used, or after some seconds, because other
+processes append too. Together, the processes may exceed the capacity by the conversions that they
+append at the same moment.
 """
 
 from __future__ import annotations

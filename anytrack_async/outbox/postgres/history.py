@@ -81,7 +81,7 @@ class PostgresHistory(PostgresReports):
         return counting.accepted_counts(kinds, since, until)
 
     def pause_counting(self, paused: bool, /) -> None:
-        """Count nothing from now on, or go on: what is copied was counted before."""
+        """Stop or resume counting: conversions that are copied were counted before."""
         self._counts.is_paused = paused
 
     async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:

@@ -215,7 +215,7 @@ class _DeafError(Exception):
 
 
 class _Ears:
-    """What a listening connection has heard.
+    """The signals of a listening connection.
 
     Attributes:
         heard: set by a probe that arrives.

@@ -1,4 +1,4 @@
-"""Claims on an outbox file: leasing what is due, and new conversions.
+"""Claims on an outbox file: leasing due retries and new conversions.
 
 A claim of new conversions writes two rows, however many it contains: the lease, and the span of the
 log that it covers. Settling deletes both; only failed conversions get a row of their own.

@@ -1,7 +1,7 @@
-"""Which dead letters of an outbox file fulfil a condition: looked for in short steps.
+"""Searching the dead letters of an outbox file that fulfil a condition, in short steps.
 
-SQLite compares most of the condition: 5,000 dead letters in a few milliseconds. What is left, such
-as the words of an encrypted reason, is compared here.
+SQLite compares most of the condition: 5,000 dead letters in a few milliseconds. The rest of the
+condition, such as the words of an encrypted reason, is compared here.
 """
 
 from __future__ import annotations

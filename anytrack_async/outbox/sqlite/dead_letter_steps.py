@@ -21,7 +21,7 @@ _CHANGES: dict[Action, dead_letters.Change] = {
 
 
 _CHANGED_PER_STEP = 500
-"""Dead letters that one step changes: some milliseconds, in which nobody else can write."""
+"""Dead letters that one step changes: some milliseconds, in which no other process can write."""
 
 
 class SQLiteDeadLetterSteps(SQLiteAccess):

@@ -2,13 +2,14 @@
 
 The table ``encryption_key`` lists each key that a row may be encrypted with. A transaction that
 encrypts lists its key first, so a key that is missing there was never used: a row with another key
-is damaged, and becomes a dead letter. A row whose key is listed but not in the key ring raises
-`MissingKeyError`, so that nothing is given up because a program was started without its keys.
+is damaged, and becomes a dead letter. A row with a key that is listed but not in the key ring
+raises `MissingKeyError`, so that no conversion is given up because a program was started without
+its keys.
 
-Removing a key from the list has to consider programs that still encrypt with it. So `Rekeying`
-first marks all keys but its own as *retiring*, then reads the whole file once, encrypting with its
-own key what has another one, and removes the keys that are still marked in the end. A transaction
-that encrypts takes the mark off its key.
+Removing a key from the list has to consider programs that still encrypt with that key. So
+`Rekeying` first marks all keys but its own as *retiring*, then reads the whole file once,
+encrypting with its own key each row that has another one, and removes the keys that are still
+marked in the end. A transaction that encrypts takes the mark off its key.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _DIGEST_BYTES = 16
 _POSITIONS_PER_STEP = 5_000
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
-"""What a step may read and write in one transaction: a few milliseconds."""
+"""Limits of what one transaction of a step reads and writes, so that it takes a few milliseconds:
+positions looked at, rows encrypted again, and their bytes."""
 
 
 class RowCipher:
@@ -85,7 +87,7 @@ class RowCipher:
         return Encoded(sealed, sealed[-_DIGEST_BYTES:])
 
     def open_record(self, event_id: str, payload: bytes) -> tuple[bytes, bytes]:
-        """Return payload and digest of a record whose key is in the ring.
+        """Return payload and digest of a record that is encrypted with a key of the ring.
 
         The payload is `UNDECIPHERABLE` if it cannot be decrypted.
         """

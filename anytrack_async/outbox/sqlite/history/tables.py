@@ -10,9 +10,9 @@ All times in these tables are dates, not moments of the file's clock; see `outbo
   the log. Ranges of a destination do not overlap. Conversions in a range that failed are in the
   other table.
 * ``history_attempts``: attempts that failed, and those that were delivered after failed ones. A
-  batch that was released as a whole is one row, with ``first`` below ``last``, and so is one whose
-  lease was lost, without ``error``, because that is the same for all. An encrypted ``error`` is a
-  BLOB, bound to ``last`` and the destination like that of an exception.
+  batch that was released as a whole is one row, with ``first`` below ``last``, and so is a batch
+  with a lost lease, without ``error``, because that is the same for all. An encrypted ``error`` is
+  a BLOB, bound to ``last`` and the destination like that of an exception.
 """
 
 from __future__ import annotations
