@@ -284,7 +284,7 @@ async def _call_sink(
         partial = signal.outcomes
         return (partial if _is_valid(partial, batch, partly=True) else no_outcomes), signal
     except Exception as exc:
-        # Sinks may be third-party code, whose messages may quote a customer.
+        # Sinks may be third-party code, and messages of its exceptions may quote a customer.
         return no_outcomes, Unavailable(safe_description(exc))
     if not _is_valid(outcomes, batch):
         return no_outcomes, Unavailable(

@@ -186,7 +186,7 @@ def _parsed(value: Any) -> Any:
         try:
             return parse_json(value)
         except InvalidConversionError:
-            pass  # the field says what it must be
+            pass  # the field's own check raises
     return value
 
 

@@ -200,7 +200,7 @@ class ConversionPage:
 
 @runtime_checkable
 class KeepsHistory(Protocol):
-    """Optional part of an outbox that remembers what happened.
+    """Optional part of an outbox that keeps counts, failed attempts and times of delivery.
 
     Attempts and times of delivery are kept as long as the event id, counts for `COUNTS_KEPT_FOR`.
     """

@@ -292,7 +292,7 @@ def _hours(times: Sequence[float], offset: float) -> Iterator[tuple[float, int]]
 
     Args:
         times: times on the outbox's clock.
-        offset: what to add for the date.
+        offset: seconds to add to get the date.
     """
     if times and int(min(times) + offset) // HOUR == int(max(times) + offset) // HOUR:
         yield times[0] + offset, len(times)

@@ -1,4 +1,4 @@
-"""`PostgresHistory`: what an outbox in PostgreSQL remembers of its past.
+"""`PostgresHistory`: the attempts, times of delivery and counts of an outbox in PostgreSQL.
 
 Counts are written by `CountWriter`, attempts and times of delivery by the functions that settle and
 release. All times are dates on the clock of the server.
@@ -189,7 +189,7 @@ class PostgresHistory(PostgresReports):
         by_seq = {item.seq: item for item in await self._remembered(event_ids)}
         texts, before, scanned = search_texts(order_id, click_id), LAST_POSITION, 0
         while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
-            # The server cannot search what is encrypted.
+            # The server cannot search encrypted records.
             searched = None if self._cipher.listed or self._cipher.key_id else texts
             rows = await self._db.fetch(
                 queries.SEARCH, before, SEARCHED_PER_STEP, BYTES_PER_STEP, searched
@@ -279,7 +279,7 @@ class PostgresHistory(PostgresReports):
 
 
 def _failed_ranges(claim: Claim, sent: int | None) -> Sequence[tuple[int, int, int]]:
-    """Return first and last position and attempts of what failed with a claim."""
+    """Return first and last position and attempts of each range of a claim that failed."""
     entries = claim.entries
     if sent is not None:
         seq = entries.seqs[sent]

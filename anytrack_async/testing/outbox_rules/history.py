@@ -1,4 +1,4 @@
-"""Rules about the history of what happened, for outboxes that keep one."""
+"""Rules about the history, for outboxes that keep one."""
 
 # ruff: noqa: D102, S101
 

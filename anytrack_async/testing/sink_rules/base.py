@@ -51,7 +51,7 @@ class Attempt:
 
 
 async def attempt(sink: Sink, batch: Sequence[Conversion]) -> Attempt:
-    """Call `Sink.deliver`, and check what every call has to keep to."""
+    """Call `Sink.deliver`, and check the rules for every call."""
     signal: SinkSignal | None = None
     error: Exception | None = None
     outcomes: list[Outcome | None] = []
