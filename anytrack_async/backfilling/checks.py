@@ -27,14 +27,7 @@ def compile_uniqueness(mapping: FileMapping, header: Header) -> Callable[[Row], 
     Returns:
         A function that raises `InvalidConversionError` if their cells differ.
     """
-    columns = {field: mapping.columns.get(field, ()) for field in _DECISIVE}
-    amounts = [column for amount in mapping.amounts.values() for column in amount.columns]
-    repeated = [
-        (field, positions)
-        for field, names in {**columns, "revenue": amounts}.items()
-        for positions in header.positions(names)
-        if len(positions) > 1
-    ]
+    repeated = _repeated_columns(mapping, header)
 
     def check(row: Row) -> None:
         for field, positions in repeated:
@@ -46,6 +39,18 @@ def compile_uniqueness(mapping: FileMapping, header: Header) -> Callable[[Row], 
                 )
 
     return check if repeated else None
+
+
+def _repeated_columns(mapping: FileMapping, header: Header) -> list[tuple[str, Sequence[int]]]:
+    """Return field and positions of each column name that the file has several times."""
+    columns = {field: mapping.columns.get(field, ()) for field in _DECISIVE}
+    amounts = [column for amount in mapping.amounts.values() for column in amount.columns]
+    return [
+        (field, positions)
+        for field, names in {**columns, "revenue": amounts}.items()
+        for positions in header.positions(names)
+        if len(positions) > 1
+    ]
 
 
 def check_id(order_id: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,9 +21,6 @@ class ItemReader:
     Args:
         header: has the columns of the fields ``items.*``.
         parse: reads the text of a price.
-
-    Attributes:
-        has_columns: whether the file has such columns.
     """
 
     def __init__(self, header: Header, parse: ParseAmount) -> None:
@@ -32,7 +29,6 @@ class ItemReader:
         self._getters = [get for _, get in fields]
         self._parse = parse
         self._known: dict[tuple[Any, ...], LineItem | None] = {}
-        self.has_columns = bool(fields)
 
     def read(self, row: Row) -> LineItem | None:
         """Return the line item of *row*, None if it has no id.
@@ -50,6 +46,19 @@ class ItemReader:
             with suppress(TypeError):
                 self._known[cells] = item
         return item
+
+    def read_all(self, row: Row, more_rows: Sequence[Row]) -> list[LineItem]:
+        """Return the line items of an order with the rows *row* and *more_rows*.
+
+        Empty if the file has no columns for them.
+
+        Raises:
+            InvalidConversionError: a value is not valid.
+        """
+        if not self._getters:
+            return []
+        items = map(self.read, (row, *more_rows))
+        return [item for item in items if item is not None]
 
     def _make(self, cells: Mapping[str, Any]) -> LineItem | None:
         values = {name: value for name, value in cells.items() if value}

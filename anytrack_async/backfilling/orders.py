@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from anytrack_async.backfilling.blocks import Block
 from anytrack_async.backfilling.compiled import RowMapper
@@ -20,10 +19,8 @@ def grouped(
     """
     key_of = mapper.fold_key
     if key_of is None:
-        return [(line, row, ()) for line, row in zip(block.lines, block.rows, strict=True)], []
-    groups: list[tuple[int, Sequence[Any], list[Sequence[Any]]]] = [
-        (line, row, list(further_rows)) for line, row, further_rows in pending
-    ]
+        return _single_rows(block), []
+    groups = [(line, row, list(further_rows)) for line, row, further_rows in pending]
     current = key_of(groups[-1][1]) if groups else None
     for line, row in zip(block.lines, block.rows, strict=True):
         key = key_of(row)
@@ -33,9 +30,18 @@ def grouped(
             groups.append((line, row, []))
             current = key
     complete: list[Group] = list(groups)
-    if not groups or (block.bad and block.bad[-1].line > groups[-1][0]):
+    if _ends_with_bad_row(block, complete):
         return complete, []
     return complete[:-1], complete[-1:]
+
+
+def _single_rows(block: Block) -> list[Group]:
+    return [(line, row, ()) for line, row in zip(block.lines, block.rows, strict=True)]
+
+
+def _ends_with_bad_row(block: Block, groups: Sequence[Group]) -> bool:
+    """Return whether a bad row stands behind the last of *groups*: then that order is complete."""
+    return bool(groups and block.bad) and block.bad[-1].line > groups[-1][0]
 
 
 def row_count(groups: Sequence[Group]) -> int:

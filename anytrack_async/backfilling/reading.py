@@ -144,8 +144,7 @@ class RowJob:
         consumed = skip
         columns = tuple(info.columns)
         mapped = MappedBlock(info=info)
-        has_rejects = set(info.columns).issuperset(REJECT_COLUMNS)
-        escaped = info.format == "csv" and (has_rejects or mapping.escaped)
+        escaped = _is_escaped(info, mapping)
         for block in opened.reader.blocks(skip):
             if escaped:
                 block = _without_escapes(block)
@@ -308,6 +307,12 @@ def _identity(conversion: Conversion) -> tuple[str, tuple[Any, ...]]:
     revenue = conversion.revenue  # 49.9 and 49.90 are equal, and have equal hashes
     currency = conversion.currency if revenue else ""
     return conversion.event_id, (conversion.conversion_type.value, revenue, currency)
+
+
+def _is_escaped(info: SourceInfo, mapping: FileMapping) -> bool:
+    """Return whether cells have an apostrophe before a formula, as `with_escape` adds it."""
+    has_rejects = set(info.columns).issuperset(REJECT_COLUMNS)
+    return info.format == "csv" and (has_rejects or mapping.escaped)
 
 
 def _without_escapes(block: Block) -> Block:

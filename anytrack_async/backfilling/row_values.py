@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from functools import cache
@@ -55,14 +55,9 @@ def compile_amounts(
     Raises:
         ConfigurationError: the settings choose an amount that the mapping does not have.
     """
-    name = settings.amount
     if mapping.record is not None or not mapping.choices:
         return None
-    if name is not None and name not in mapping.choices:
-        raise ConfigurationError(
-            f"{mapping.name} has no amount {name!r}; choose one of {', '.join(mapping.choices)}"
-        )
-    choices = (name,) if name else mapping.amount or mapping.choices[:1]
+    choices = _chosen_amounts(mapping, settings.amount)
     readers = [compile_amount(mapping.amounts[choice], header, parse) for choice in choices]
     if len(readers) == 1:
         return readers[0]
@@ -74,6 +69,15 @@ def compile_amounts(
     return first
 
 
+def _chosen_amounts(mapping: FileMapping, name: str | None) -> Sequence[str]:
+    """Return the choice *name*, or the mapping's choices in their order of preference."""
+    if name is not None and name not in mapping.choices:
+        raise ConfigurationError(
+            f"{mapping.name} has no amount {name!r}; choose one of {', '.join(mapping.choices)}"
+        )
+    return (name,) if name else mapping.amount or mapping.choices[:1]
+
+
 def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) -> ReadAmount:
     """Return a reader of *amount*, one of the mapping's choices."""
     plus = [indexes[0] for indexes in header.positions(amount.plus)]
@@ -81,14 +85,19 @@ def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) ->
         plus = plus[:1]
     minus = [indexes[0] for indexes in header.positions(amount.minus)]
     if len(plus) == 1 and not minus:
-        (index,) = plus
+        return _single_amount(plus[0], parse)
+    return _sum_of_amounts(plus, minus, parse)
 
-        def read_one(row: Row) -> Decimal | None:
-            cell = row[index]
-            return None if cell == "" or is_missing(cell) else parse(cell)
 
-        return read_one
+def _single_amount(index: int, parse: ParseAmount) -> ReadAmount:
+    def read(row: Row) -> Decimal | None:
+        cell = row[index]
+        return None if cell == "" or is_missing(cell) else parse(cell)
 
+    return read
+
+
+def _sum_of_amounts(plus: Sequence[int], minus: Sequence[int], parse: ParseAmount) -> ReadAmount:
     def read(row: Row) -> Decimal | None:
         added = [parse(row[index]) for index in plus if not is_missing(row[index])]
         if not added:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from collections.abc import Set as AbstractSet
+from functools import cache, partial
 
 from anytrack_async.backfilling.getters import Row
 from anytrack_async.backfilling.header import Header
@@ -40,25 +41,46 @@ def _compile_rule(
     get = header.getter(rule.columns)
     if get is None or (rule.unless and getattr(settings, rule.unless)):
         return None
-    keep = rule.keep
-    if rule.keep_setting and (words := getattr(settings, rule.keep_setting)):
-        keep = frozenset(word.casefold() for word in words)
-    column = header.present(rule.columns)
-    loosely_kept = {_loose(word) for word in keep} if rule.loose else ()
-
-    @cache
-    def judge(word: str) -> Skip | None:
-        if word and _loose(word) in loosely_kept:
-            return None
-        if word in rule.refund:
-            return REFUND_FOUND
-        if not word and rule.blank:
-            return None
-        if word in rule.drop or (keep and word not in keep):
-            return Skip(rule.reason or f"{column}: {word or 'blank'}")
-        return None
-
+    keep = _kept_words(rule, settings)
+    judge = cache(
+        partial(
+            _skip_of,
+            rule=rule,
+            keep=keep,
+            loosely_kept={_loose(word) for word in keep} if rule.loose else frozenset(),
+            column=header.present(rule.columns),
+        )
+    )
     return lambda row: judge(str(value).strip().casefold() if (value := get(row)) else "")
+
+
+def _kept_words(rule: RowRule, settings: BackfillSettings) -> frozenset[str]:
+    words = getattr(settings, rule.keep_setting) if rule.keep_setting else None
+    return frozenset(word.casefold() for word in words) if words else rule.keep
+
+
+def _skip_of(
+    word: str,
+    *,
+    rule: RowRule,
+    keep: AbstractSet[str],
+    loosely_kept: AbstractSet[str],
+    column: str,
+) -> Skip | None:
+    """Return why *rule* leaves out a row with *word* in *column*; None if it does not."""
+    if word and _loose(word) in loosely_kept:
+        return None
+    if word in rule.refund:
+        return REFUND_FOUND
+    if not word and rule.blank:
+        return None
+    if word in rule.drop or (keep and word not in keep):
+        return Skip(rule.reason or _value_of(column, word))
+    return None
+
+
+def _value_of(column: str, word: str) -> str:
+    return f"{column}: {word or 'blank'}"
 
 
 def _loose(word: str) -> str:

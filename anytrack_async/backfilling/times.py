@@ -44,7 +44,16 @@ def time_parser(
     own_formats = {**_FORMATS, "written": written_parser(day_first, advice=advice)}
     parsers = [own_formats.get(name) or _by_format(name) for name in formats]
     examples = " or ".join(_EXAMPLES.get(name, name) for name in formats)
+    problem = f"is not a time such as {examples}: {advice.formats}"
+    return _to_utc(parsers, zone, problem, advice)
 
+
+def _to_utc(
+    parsers: Sequence[Callable[[str], datetime | None]],
+    zone: tzinfo | None,
+    problem: str,
+    advice: Advice,
+) -> Callable[[Any, tzinfo | None], datetime]:
     def parse(value: Any, own_zone: tzinfo | None = None) -> datetime:
         moment = None
         if type(value) is str:
@@ -54,7 +63,6 @@ def time_parser(
         else:
             moment = _from_object(value)
         if moment is None:
-            problem = f"is not a time such as {examples}: {advice.formats}"
             raise InvalidConversionError("timestamp", problem)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=own_zone or zone or _refuse_naive(advice))

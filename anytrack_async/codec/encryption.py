@@ -1,4 +1,4 @@
-"""Encryption of stored records: `KeyRing`, whose first key encrypts and whose keys all decrypt.
+"""Encryption of stored records: `KeyRing`, of which the first key encrypts and all keys decrypt.
 
 A sealed text is bytes; the first byte tells it from JSON, which begins with a brace::
 
@@ -10,8 +10,8 @@ key only, and a key of the ring may encrypt more than that in years. With a data
 opening of an outbox, and a new one after 2^30 texts, two equal nonces of one data key have a chance
 of less than 2^-36.
 
-A context is authenticated with each text, such as the event id of a record. So a text that is moved
-to another row cannot be decrypted, nor can one that was changed.
+A context is authenticated with each text, such as the event id of a record. So a text that was
+moved to another row cannot be decrypted, and neither can a text that was changed.
 
 Decrypting takes about 5 µs, deriving a data key 15 µs, so derived keys are kept.
 """
@@ -61,7 +61,7 @@ def _id_of(key: bytes) -> str:
 
 
 class KeyRing:
-    """Keys that encrypt what an outbox stores: the first encrypts, all of them decrypt.
+    """The keys of an encrypted outbox: the first encrypts, all of them decrypt.
 
     ``repr`` shows the ids of the keys only.
 
@@ -148,7 +148,7 @@ def is_sealed(text: object) -> bool:
 
 
 def prefix_of(key_id: str) -> bytes:
-    """Return what each text that a key has sealed begins with; `PREFIX_BYTES` long."""
+    """Return the first `PREFIX_BYTES` bytes of every text that the key has sealed."""
     return SEALED + bytes.fromhex(key_id)
 
 
@@ -196,7 +196,7 @@ class Cipher:
         return head + ciphertext
 
     def open(self, text: bytes, context: bytes) -> bytes:
-        """Return what `seal` was given.
+        """Return the text that `seal` has sealed as *text*.
 
         Raises:
             DecodeError: *text* is damaged, was changed, was sealed with another context, or the

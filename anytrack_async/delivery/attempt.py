@@ -236,7 +236,7 @@ class Attempt:
 
 
 def forgotten_indexes(batch: Sequence[Conversion]) -> Sequence[int]:
-    """Return the indexes of conversions whose customers were forgotten: nobody gets them."""
+    """Return the indexes of conversions of forgotten customers: no destination gets these."""
     # One comprehension for the batch: nearly no conversion has a consent, and none is looked at
     # twice.
     return [
@@ -284,7 +284,7 @@ async def _call_sink(
         partial = signal.outcomes
         return (partial if _is_valid(partial, batch, partly=True) else no_outcomes), signal
     except Exception as exc:
-        # Sinks may be third-party code, whose messages may quote a customer.
+        # Sinks may be third-party code, and messages of its exceptions may quote a customer.
         return no_outcomes, Unavailable(safe_description(exc))
     if not _is_valid(outcomes, batch):
         return no_outcomes, Unavailable(

@@ -48,10 +48,10 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
 
     Attributes:
         guard: knows the event loop in which the dispatcher is open.
-        undelivered: what was not delivered when it was last closed.
-        telemetry: traces and counts what is delivered; set before it is opened.
-        append_wrappers: functions that return a function to store conversions with in place of the
-            one they get, from the next opening on.
+        undelivered: the conversions that were undelivered when the dispatcher was last closed.
+        telemetry: traces and counts deliveries; set before the dispatcher is opened.
+        append_wrappers: each gets the function that stores conversions and returns a replacement
+            for it; applied from the next opening on.
 
     Raises:
         UndeliveredError: on leaving, if conversions are undelivered and the outbox is not durable.
@@ -239,7 +239,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.
 
-        A durable outbox keeps what waits: its lanes only finish the batches in flight.
+        A durable outbox keeps waiting conversions: its lanes only finish the batches in flight.
         """
         self._runner.limit_drain(seconds)
 

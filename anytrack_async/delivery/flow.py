@@ -217,8 +217,9 @@ class FlowControl:
     def resume(self) -> None:
         """Let the lane send at once, whatever paused it.
 
-        The state stays until something is delivered, so that nobody is told that the destination
-        works again before it does. A lane that was down or held sends one conversion first.
+        The state stays until a conversion is delivered, so that observers are not told that the
+        destination works again before it does. A lane that was down or held sends one conversion
+        first.
         """
         self.failures = self._throttles = 0
         if self.state is LaneState.PAUSED:
@@ -229,17 +230,17 @@ class FlowControl:
             self._is_retrying = True
 
     def pause(self, reason: str) -> None:
-        """Send nothing until `resume`; what is in flight is settled.
+        """Send nothing until `resume`; a batch in flight is still settled.
 
         Args:
-            reason: why, for the operator.
+            reason: why the lane is paused, for the operator.
         """
         self.failures = self._throttles = 0
         self._enter(LaneState.PAUSED, reason)
         self._pause(math.inf)
 
     def replace_credentials(self) -> None:
-        """Ignore refusals of what was sent before, as it was sent with the credentials of then.
+        """Ignore later refusals of requests that were sent before, with the old credentials.
 
         If the lane is held, let it send at once.
         """

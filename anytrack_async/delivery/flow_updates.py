@@ -1,4 +1,4 @@
-"""The result of an attempt at a batch: what it says of its lane, and when the rest is retried."""
+"""The result of an attempt at a batch: how it changes its lane, and when the rest is retried."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def update_flow(
         flow: the flow control of the lane.
         retry: how long conversions wait after a failure, and how many attempts they have.
         claim: the batch.
-        attempt: what became of it.
+        attempt: the attempt, with its outcomes.
         generation: of the flow control, when the batch was sent.
 
     Returns:

@@ -27,7 +27,7 @@ _GRACE = 2.0
 """Seconds after the drain in which workers may still settle their claims."""
 
 _UNKNOWN_PAUSES = (0.05, 0.5, 2.0)
-"""Seconds until a claim is settled or released again whose answer from the outbox was lost."""
+"""Seconds until settling or releasing a claim is repeated after the outbox's answer was lost."""
 
 PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
@@ -110,8 +110,8 @@ class GuardedOutbox:
 
         settled, was_unknown = await self._end("settle a claim in", settle)
         if was_unknown and settled is False and not failed:
-            # Very likely the first try had settled it. If not, the lease has ended, but the
-            # conversions were delivered all the same, and whoever waits for them should hear that.
+            # Very likely the first try had settled the claim. If not, the lease has ended, but the
+            # conversions were delivered all the same, and callers that wait should be told so.
             return True
         if settled is False and not was_unknown:
             self._report_loss(claim)
@@ -161,8 +161,9 @@ class GuardedOutbox:
         """End a claim, more than once if the answer is lost.
 
         Returns:
-            What the outbox answered at last; None if it failed, which is logged. And whether the
-            end of an earlier try is unknown, so that False may mean that it had succeeded.
+            The last answer of the outbox, or None if the outbox failed, which is logged; and
+            whether the result of an earlier try is unknown, in which case an answer of False may
+            mean that the earlier try ended the claim.
         """
         was_unknown = False
 

@@ -41,9 +41,9 @@ class Joining:
     async def submit_within(
         self, transaction: object, conversions: Sequence[Conversion], to: Sequence[str] | None
     ) -> Sequence[str]:
-        """Append *conversions* in *transaction*, which is the caller's; return their event ids.
+        """Append *conversions* in the caller's *transaction*; return their event ids.
 
-        Nobody is told that they are accepted: the transaction may be rolled back.
+        Observers are not notified of an acceptance: the transaction may be rolled back.
 
         Raises:
             ConflictError: a conversion contradicts the first one with its event id, and

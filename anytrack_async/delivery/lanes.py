@@ -1,4 +1,4 @@
-"""`Lanes`: the lanes of a dispatcher, and what wakes them: the process itself, or news."""
+"""`Lanes`: the lanes of a dispatcher, which an append of this process or news of another wakes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.capabilities import WatchesNews
 
 _MAX_SKIPPED = 1_000
-"""Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
-woken, to move their cursors past all of them in one claim."""
+"""Conversions that may pile up in a shared outbox before lanes of other destinations are woken, to
+move their cursors past all of these conversions in one claim."""
 
 _NEWS_AGAIN = 5.0
-"""Seconds until an outbox whose news have ended is asked for them again."""
+"""Seconds until a lane subscribes again to the news of an outbox, after these have ended."""
 
 
 class Lanes(dict[str, Lane]):

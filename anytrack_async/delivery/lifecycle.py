@@ -178,7 +178,7 @@ class _Run:
         is_used: whether a call of `start` has returned.
         starters: how many calls of `start` wait.
         closers: how many calls of `stop` wait.
-        failure: why opening failed, or what closing has to report.
+        failure: the exception that opening or closing raised.
         pid: the process.
         task: the task that opens and closes.
     """
@@ -285,9 +285,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Leave the context and return when that is done, also if the caller is cancelled.
 
-        Several calls may wait; each raises what the context raised. If nothing is open, and in a
-        forked child, it does nothing. A task that is part of the context, such as that of a sink,
-        cannot wait for its own end: for this one, the call returns at once.
+        Several calls may wait; each raises the context's exception. If no context is open, and in a
+        forked child, the call does nothing. A task that is part of the context, such as that of a
+        sink, cannot wait for its own end: there, the call returns at once.
 
         Raises:
             WrongEventLoopError: the context is open in another event loop.
@@ -361,7 +361,7 @@ def _report_abandoned(*details: str) -> None:
 
 @atexit.register
 def _report_abandoned_at_exit() -> None:
-    # Those whose event loop was closed, or forgotten, without cancelling its tasks.
+    # Clients whose event loop was closed, or forgotten, without cancelling its tasks.
     for run in _runs:
         if run.was_opened and run.pid == os.getpid():
             _report_abandoned("what was not delivered is lost, unless the outbox is on disk")

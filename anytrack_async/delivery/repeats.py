@@ -1,4 +1,4 @@
-"""What callers get for conversions whose event id is known: the outcomes of the first ones."""
+"""Deliveries for repeats: conversions with a known event id get the outcomes of the first ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def deliveries_of_firsts(
     Args:
         open_deliveries: has the deliveries of the first ones, as far as callers still have them.
         deliveries: one for each conversion.
-        results: what the outbox returned for each conversion.
+        results: the outbox's result for each conversion.
 
     Raises:
         OutboxError: the outcomes could not be read.

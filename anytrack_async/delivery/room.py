@@ -44,7 +44,7 @@ _ACTIONS = {
 
 
 class LaneCondition(NamedTuple):
-    """What a lane is doing.
+    """The state of a lane, with its reason.
 
     Attributes:
         state: its state.
@@ -76,15 +76,15 @@ class Caller:
     """A caller that waits in line.
 
     Attributes:
-        number: its place: lower numbers came earlier.
-        conversions: what it submits.
-        names: the destinations they are for.
-        patience: what limits its waiting.
+        number: its place in the line: lower numbers came earlier.
+        conversions: the conversions that it submits.
+        names: the destinations of these conversions.
+        patience: which setting limits its waiting.
         began: when the call began, on the monotonic clock.
         deadline: when it gives up, in the event loop's time.
         turn: done when it is let in or gives up. A plain asyncio future, because every caller
             needs one, and waiting for an `anyio.Event` takes more than twice as long.
-        error: why it gave up.
+        error: the reason why it gave up.
     """
 
     number: int
@@ -157,7 +157,7 @@ class Rooms(dict[str, Room]):
     Args:
         capacity: how many conversions may wait for each destination.
         capacity_bytes: how many bytes these may take; 0 if the outbox does not limit that.
-        settings: say what happens to callers that find no room.
+        settings: decide about callers that find no room.
         limits: destination → the limits of its sink.
         notify: called with an event when an episode begins or ends.
         condition: returns the condition of a destination's lane.
@@ -219,7 +219,7 @@ class Rooms(dict[str, Room]):
 
         Args:
             names: the destinations of its conversions.
-            conversions: what it submits.
+            conversions: the conversions that it submits.
             crowded: the destinations for which others wait.
         """
         rooms = [*self.of(names)]

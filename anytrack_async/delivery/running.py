@@ -19,7 +19,7 @@ class LaneRunner:
     Args:
         lanes: destination → its lane; read when the lanes are to run.
         drain: seconds that lanes may go on when they are to end.
-        durable: whether the outbox keeps what they leave.
+        durable: whether the outbox keeps the conversions that the lanes leave undelivered.
         maintenance: functions to run beside the lanes, until the last lane has ended.
         on_closing: called when the lanes are to end, before anything else.
     """
@@ -93,7 +93,7 @@ class LaneRunner:
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.
 
-        A durable outbox keeps what waits: its lanes only finish the batches in flight.
+        A durable outbox keeps waiting conversions: its lanes only finish the batches in flight.
         """
         self._drain_limit = seconds
         if self._closing_shield is not None:

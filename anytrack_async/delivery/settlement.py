@@ -229,7 +229,7 @@ def delivered_ids(
     try:  # all at once, because checking each would take longer than the rest
         usable = max(map(len, filter(None, remote_ids))) <= _MAX_ID_LENGTH
         usable = usable and "".join(filter(None, remote_ids)).isprintable()
-    except TypeError:  # a sink of somebody else returned an integer
+    except TypeError:  # a third-party sink returned an integer
         usable = False
     return remote_ids if usable else list(map(_usable_id, remote_ids))
 

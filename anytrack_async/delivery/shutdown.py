@@ -86,7 +86,7 @@ class Undelivered:
         open_deliveries: OpenDeliveries,
         notify: Callable[[Event], None],
     ) -> None:
-        """Read what was not delivered to *destinations*; tell callers that wait, and observers."""
+        """Read which conversions *destinations* did not get; notify waiting callers, observers."""
         if self._outbox.shared:
             await run_with_deadline(
                 "reading the results of other processes", open_deliveries.refresh_awaited

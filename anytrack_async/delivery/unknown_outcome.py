@@ -1,7 +1,8 @@
 """Appending again, after the answer of the outbox was lost.
 
-A connection may break after the outbox has written something and before it could say so. An append
-is safe to repeat, because the event id decides: what had been written is a repeat then.
+A connection may break after the outbox has written the conversions and before its answer arrives.
+An append is safe to repeat, because the event id decides: a conversion that had been written counts
+as a repeat in the second append.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ async def append_again(
 
     Args:
         append: appends the conversions once more.
-        error: what it raised first.
+        error: the exception of the first append.
         settings: `DeliverySettings.accept_within` limits the time.
         patience: whether that time counts from *began*, or from now.
         began: when the caller's call began, by `time.monotonic`; None for now.
@@ -52,6 +53,6 @@ async def append_again(
             return await append()
         except UnsendableError:
             raise
-        except OutboxError:  # it is still unknown what the first try has done
+        except OutboxError:  # whether the first try has written is still unknown
             pause = min(2 * pause, _LONGEST_PAUSE)
     raise error

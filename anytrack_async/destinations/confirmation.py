@@ -83,15 +83,22 @@ def _object_confirms(
     body = {_plain(name): value for name, value in body.items()}
     if body.get("error") or body.get("errors"):
         return False
-    fields = body.keys()
-    markers = [body[name] for name in _MARKERS if name in fields]
+    markers = [body[name] for name in _MARKERS if name in body]
     if not all(map(_is_positive, markers)):
         return False
-    # Without another sign the field needs a value: {"conversion_id": null} confirms nothing.
-    if any(name in fields if markers else body.get(name) for name in own_fields):
+    if _has_own_field(body, own_fields, is_marked=bool(markers)):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
-    return fields <= _ENVELOPE and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+    is_envelope = body.keys() <= _ENVELOPE
+    return is_envelope and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+
+
+def _has_own_field(body: Mapping[str, Any], names: Collection[str], *, is_marked: bool) -> bool:
+    """Return whether *body* has a field by which the service is known.
+
+    Without another sign the field needs a value: ``{"conversion_id": null}`` confirms nothing.
+    """
+    return any(name in body if is_marked else body.get(name) for name in names)
 
 
 def _plain(name: str) -> str:

@@ -1,6 +1,6 @@
-"""`Consent`: what a visitor has agreed to, in the purposes that consent banners have in common.
+"""`Consent`: the visitor's answers for the purposes that consent banners have in common.
 
-The purposes have the names that Google's consent mode gives them, which most banners can report.
+The purposes have the names of Google's consent mode, which most banners can report.
 
 Source: Google, consent mode, "Consent types".
 """
@@ -36,7 +36,7 @@ _STATES: Final[Mapping[str, ConsentState]] = {
 }
 
 FORGOTTEN: Final = "the customer was forgotten"
-"""Why a conversion is skipped whose customer's data were erased."""
+"""The reason for skipping a conversion after its customer's data were erased."""
 
 PURPOSES: Final = ("ad_storage", "ad_user_data", "ad_personalization")
 
@@ -75,7 +75,7 @@ def _ad_personalization(value: State) -> ConsentState:
 
 @attrs.frozen(kw_only=True)
 class Consent:
-    """What a visitor has agreed to.
+    """The visitor's consent by purpose.
 
     Each purpose is ``"granted"``, ``"denied"`` or ``"unknown"``; ``True`` and ``False`` are the
     first two, None is the third.
@@ -106,7 +106,7 @@ class Consent:
         return cls(ad_storage=_DENIED, ad_user_data=_DENIED, ad_personalization=_DENIED)
 
     def as_dict(self) -> dict[str, str | bool]:
-        """Return the purposes whose state is known, and ``forgotten`` if it is true."""
+        """Return the purposes with a known state, and ``forgotten`` if it is true."""
         states = ((name, getattr(self, name)) for name in PURPOSES)
         by_purpose: dict[str, str | bool] = {
             name: state.value for name, state in states if state is not _UNKNOWN

@@ -182,7 +182,7 @@ class Conversion(Traceable):
         clicks: click ids of advertising services, by the name of their parameter in a link, such as
             ``{"gclid": "Cj0K…", "fbclid": "IwAR…"}``; see `Visitor`. Meta's ``fbc`` is made from
             ``fbclid`` if the customer has none.
-        consent: what the visitor has agreed to, as `Consent` or a dict; None if that is not known.
+        consent: the visitor's consent by purpose, as `Consent` or a dict; None if it is not known.
             Each destination has a rule for it, see `ConsentAction`.
 
     Raises:
@@ -244,8 +244,8 @@ class Conversion(Traceable):
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Return the conversion in *record*, as `to_dict` and `to_records` write it.
 
-        Records that somebody else wrote are read as well: amounts may be numbers, a customer's
-        fields single values, and None or NaN is not given.
+        Records of other programs are read as well: amounts may be numbers, a customer's fields
+        single values, and None or NaN counts as not given.
 
         Raises:
             InvalidConversionError: a field is unknown, missing or invalid; the message names it,
@@ -291,10 +291,10 @@ class Conversion(Traceable):
         product_id: Identifier | None = None,
         **fields: Unpack[ConversionFields],
     ) -> Self:
-        """Return a sale; *product_id* travels as ``custom_data.product_id``.
+        """Return a sale; *product_id* is stored as ``custom_data.product_id``.
 
-        This and the three below take a ``context``, the `Visitor` of the request: what it tells
-        fills the fields that are not given.
+        This method and the three below take a ``context``, the `Visitor` of the request: its values
+        fill the fields that are not given.
         """
         if product_id is not None:
             fields["custom_data"] = _with_id(fields.get("custom_data"), "product_id", product_id)

@@ -31,9 +31,9 @@ _KEPT_OF_CUSTOM_DATA: Final = ("product_id",)
 
 @attrs.frozen(kw_only=True, repr=False)
 class Person:
-    """Whose data to erase: conversions match that have one of the values.
+    """The person to erase: a conversion with one of these values is the person's.
 
-    The `repr` shows which are given, never the values.
+    The `repr` shows which values are given, never the values.
 
     Attributes:
         email: an e-mail address.
@@ -41,7 +41,7 @@ class Person:
         external_id: your own id of the customer.
 
     Raises:
-        InvalidArgumentError: none is given, or one is blank or unusable.
+        InvalidArgumentError: no value is given, or a value is blank or unusable.
     """
 
     email: str | None = None

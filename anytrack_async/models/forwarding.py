@@ -1,8 +1,8 @@
-"""The address of a visitor whose request came through proxies, by trusted hops only.
+"""The visitor's address in a request that came through proxies, by trusted hops only.
 
 Each proxy appends the address that it got the request from to ``X-Forwarded-For`` or ``Forwarded``.
-A visitor may send such headers too, so that only what trusted proxies wrote counts, which stands at
-the right. With the peer ``10.0.0.2`` and the header ``6.6.6.6, 203.0.113.5, 10.0.0.1``, and
+A visitor may send such headers too. So only addresses that trusted proxies wrote count; they are at
+the right end. With the peer ``10.0.0.2`` and the header ``6.6.6.6, 203.0.113.5, 10.0.0.1``, and
 ``10.0.0.0/8`` trusted, the visitor is ``203.0.113.5``: the first address from the right that no
 trusted proxy has; ``6.6.6.6`` is a lie or the visitor's own proxy.
 

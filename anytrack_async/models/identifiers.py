@@ -246,11 +246,11 @@ def order_event_id(conversion_type: str, event_name: str | None, order_id: str) 
 
 
 def event_id_of(conversion: Conversion) -> str:
-    """Return the event id of *conversion*, whose constructor calls this: its own, or of its order.
+    """Return the event id of *conversion*, given or made from its order; called by its constructor.
 
-    `attrs.evolve` copies the field `_event_id`. It is None for an id that is made from the order,
-    so that a copy with another order gets another id: ``sale:1001`` becomes ``sale:1002``. It holds
-    every other id, which a copy keeps.
+    `attrs.evolve` copies the field `_event_id`. That field is None if the id is made from the
+    order, so that a copy with another order gets another id: ``sale:1001`` becomes ``sale:1002``.
+    Every other id is in the field, and a copy keeps it.
     """
     own_id = conversion._event_id
     if conversion.order_id is None:

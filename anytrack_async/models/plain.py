@@ -1,11 +1,11 @@
 """Conversions as plain data: dicts, JSON text, and the records of a data frame.
 
-`to_dict` and `to_conversion` are exact: what one writes, the other reads. Amounts are text, because
-a float has no "49.90", and times are ISO 8601. The data has the fields of a `Conversion`, with
-`customer`, `meta` and `items` as objects.
+`to_conversion` reads back exactly the data that `to_dict` writes. Amounts are text, because a float
+has no "49.90", and times are ISO 8601. The data has the fields of a `Conversion`, with `customer`,
+`meta` and `items` as objects.
 
-For people who write such data by hand, `ago`, in minutes before now, replaces `timestamp`; `note`
-is a remark and is ignored.
+For data that is written by hand, `ago`, in minutes before now, replaces `timestamp`; `note` is a
+remark and is ignored.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _parsed(value: Any) -> Any:
         try:
             return parse_json(value)
         except InvalidConversionError:
-            pass  # the field says what it must be
+            pass  # the field's own check raises
     return value
 
 

@@ -1,10 +1,10 @@
-"""`visitor`: what a web request tells about the visitor who made it.
+"""`visitor`: reads the click ids, address and browser of a visitor from a web request.
 
 The function is pure and takes plain values, so that it fits every framework; `request_objects` has
 the readers of ASGI scopes, WSGI environments and the request objects of frameworks.
 
-A visitor controls everything that a request has. So nothing here raises because of a request,
-whatever is in it: unusable values are left out, and `Visitor.weakened` names their kinds.
+A visitor controls the whole content of a request. So no content makes this module raise: unusable
+values are left out, and `Visitor.weakened` names their kinds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HEADERS = frozenset(
     )
 )
 _LISTS = {"forwarded": ", ", "x-forwarded-for": ", ", "accept-language": ", ", "cookie": "; "}
-"""Headers that may come several times, and what joins them."""
+"""Headers that may come several times, and the separator that joins them."""
 
 _ATCLID, _ATCID = "atclid", "_atcid"
 _PARAMETERS = frozenset((*CLICK_NAMES, _ATCLID))
@@ -63,7 +63,7 @@ _MAX_LANGUAGES = 50
 
 @attrs.frozen(kw_only=True, repr=False)
 class Visitor(Weakenable):
-    """What a request tells about its visitor, for the ``context`` of a conversion.
+    """The visitor of a web request as far as the request shows, for a conversion's ``context``.
 
     The `repr` shows which fields are set, never their values.
 
@@ -104,11 +104,11 @@ def visitor(
     url: str | None = None,
     property_id: str | None = None,
 ) -> Visitor:
-    """Return what a request tells about its visitor.
+    """Return the visitor of a web request: click ids, cookies, address and browser.
 
-    AnyTrack's click id is the parameter ``atclid``. Without it, the cookie ``_atcid`` has the
-    client id, and AnyTrack's click id is the property id followed by that; without *property_id*
-    there is no click id then, because AnyTrack would not find a client id.
+    AnyTrack's click id is the parameter ``atclid``. Without that parameter, the cookie ``_atcid``
+    has the client id, and AnyTrack's click id is the property id followed by the client id; without
+    *property_id* there is no click id then, because AnyTrack would not find a client id alone.
 
     Args:
         headers: names and values of the request's headers.
@@ -219,7 +219,7 @@ _VISIT_FIELDS = ("click_id", "ip_address", "user_agent", "page_url")
 
 
 def arguments_with(context: Visitor, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *fields*, arguments of a `Conversion`, and what *context* tells beside them.
+    """Return *fields*, arguments of a `Conversion`, with missing ones filled from *context*.
 
     A field that is given stays, and so do the customer's own ``fbc`` and ``fbp``.
 
@@ -254,7 +254,7 @@ def customer_with(context: Visitor, customer: Customer | None) -> Customer:
 
 
 def note_weaknesses(conversion: Conversion, context: Visitor) -> None:
-    """Let a new *conversion* remember what was left out of *context* too."""
+    """Add to a new *conversion* the kinds of values that were left out of its *context*."""
     with_weaknesses(conversion, context.weakened)
 
 
@@ -268,7 +268,7 @@ def _known(
 
     The names of headers are in lower case; parameters and cookies have a letter case.
     """
-    # All pairs are looked at: the last of a list is what the nearest proxy wrote.
+    # All pairs are looked at, because the nearest proxy wrote the last value of a list.
     values_by_name: dict[str, list[str]] = {}
     items: Iterable[Any] = pairs.items() if isinstance(pairs, Mapping) else pairs
     for name, value in filter(_is_pair, items):

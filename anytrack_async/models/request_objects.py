@@ -19,7 +19,7 @@ _PATH_CHARACTERS = "/:@!$&'()*+,;=~"
 def visitor_from_request(
     request: Any, trusted_proxies: TrustedProxies = (), *, property_id: str | None = None
 ) -> Visitor:
-    """Return what *request*, of nearly any web framework, tells about its visitor.
+    """Return the visitor of *request*, of nearly any web framework; see `visitor`.
 
     Args:
         request: a request of Starlette, FastAPI, Litestar, Quart, Django, Flask or aiohttp; an ASGI
@@ -59,7 +59,7 @@ def visitor_from_asgi_scope(
     *,
     property_id: str | None = None,
 ) -> Visitor:
-    """Return what the request of an ASGI *scope* tells about its visitor; see `visitor`.
+    """Return the visitor of the request of an ASGI *scope*; see `visitor`.
 
     Args:
         scope: of type ``http`` or ``websocket``.
@@ -94,7 +94,7 @@ def visitor_from_wsgi_environ(
     *,
     property_id: str | None = None,
 ) -> Visitor:
-    """Return what the request of a WSGI *environ* tells about its visitor; see `visitor`.
+    """Return the visitor of the request of a WSGI *environ*; see `visitor`.
 
     Source: PEP 3333, environ variables.
     """

@@ -67,9 +67,10 @@ def forget_notes() -> None:
 
 
 class Weakenable:
-    """Base of models whose constructor leaves out or cuts values where others would raise.
+    """Base of models with a constructor that leaves out or cuts bad values instead of raising.
 
-    The kinds are neither compared, stored nor copied: `attrs.evolve` and an outbox drop them.
+    The kinds of these values are neither compared, stored nor copied: `attrs.evolve` and an outbox
+    drop them.
     """
 
     __slots__ = ("_weakened",)

@@ -25,8 +25,8 @@ The words are those of SQLAlchemy and of PEP 249.
 class JoinableOutbox(Protocol):
     """Optional part of an outbox in a database: it appends in a transaction of the caller.
 
-    What a program writes in the same transaction, such as an order, and its conversion are then
-    committed together, or neither is.
+    Rows that a program writes in the same transaction, such as an order, are then committed
+    together with the conversion, or neither is.
     """
 
     async def append_within(
@@ -37,9 +37,9 @@ class JoinableOutbox(Protocol):
     ) -> Sequence[AppendResult]:
         """Do the same as `Outbox.append` in *transaction*, by executing a statement through it.
 
-        Nobody is woken: the conversions are found once the transaction is committed, and if it is
-        rolled back, they were never there. A repeat of a conversion that another transaction has
-        not committed yet waits for that one.
+        No lane is woken: lanes find the conversions once the transaction is committed, and if it is
+        rolled back, the conversions were never in the log. A repeat of a conversion that another
+        transaction has not committed yet waits for that transaction.
 
         Args:
             transaction: a session or a connection of the database that the outbox is in.
@@ -52,8 +52,8 @@ class JoinableOutbox(Protocol):
             QueueFullError: a destination has no room; nothing was executed.
             UnsendableError: one has more than `MAX_CONVERSION_BYTES`, or all together have more
                 than `MAX_APPEND_BYTES`; nothing was executed.
-            Exception: what *transaction* raises. It is passed on as it is, because the caller may
-                have to repeat the whole transaction.
+            Exception: any exception of *transaction*. It is passed on unchanged, because the caller
+                may have to repeat the whole transaction.
         """
         ...
 
@@ -81,7 +81,7 @@ class JoinableOutbox(Protocol):
     def append_results(
         self, conversions: Sequence[Conversion], row: Sequence[object]
     ) -> Sequence[AppendResult]:
-        """Return what `Outbox.append` would return.
+        """Return a result for each conversion, as `Outbox.append` does.
 
         Args:
             conversions: the conversions that `append_statement` was called with.
@@ -140,8 +140,8 @@ class KeepsCheckpoints(Protocol):
 class KeepsRemoteIds(Protocol):
     """Optional part of an outbox that keeps the ids which destinations gave to conversions.
 
-    Without it, a report has such an id only in the process that delivered the conversion, and only
-    as long as somebody holds its `Delivery`.
+    Without this part, a report has such an id only in the process that delivered the conversion,
+    and only as long as the program holds the conversion's `Delivery`.
     """
 
     async def settle_with_ids(
@@ -162,7 +162,7 @@ class KeepsRemoteIds(Protocol):
 
 @runtime_checkable
 class ListsAccepted(Protocol):
-    """Optional part of an outbox that lists what it accepted, as long as it remembers the ids."""
+    """Optional part of an outbox that lists the conversions whose ids it remembers."""
 
     async def accepted(
         self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
@@ -188,13 +188,14 @@ class ListsAccepted(Protocol):
 
 @runtime_checkable
 class KeepsSummaries(Protocol):
-    """Optional part of an outbox that says what it accepted under an event id.
+    """Optional part of an outbox that returns the summary of the conversion with an event id.
 
-    A back-fill asks it, so that rows which were accepted before need not become conversions.
+    A back-fill uses the summaries, so that rows which were accepted before need not become
+    conversions.
     """
 
     async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
-        """Return event id → type, amount and currency of what was accepted: ``sale 49.90 USD``.
+        """Return event id → type, amount and currency of its conversion: ``sale 49.90 USD``.
 
         Unknown ids are absent. The text is None if only the id is known. See `ConversionSummary`.
 
@@ -239,11 +240,12 @@ class ErasedConversion:
 
 @attrs.frozen(kw_only=True)
 class Erasure:
-    """What an outbox has erased.
+    """The result of `ErasesCustomers.erase`.
 
     Attributes:
-        conversions: in log order.
-        unreadable: event ids of stored conversions that cannot be read; whose they are is unknown.
+        conversions: the conversions that were replaced, in log order.
+        unreadable: event ids of stored conversions that cannot be read, so that their customers are
+            unknown.
     """
 
     conversions: tuple[ErasedConversion, ...] = ()
@@ -252,21 +254,22 @@ class Erasure:
 
 @runtime_checkable
 class ErasesCustomers(Protocol):
-    """Optional part of an outbox that can erase a person's data from what it stores."""
+    """Optional part of an outbox that can erase a person's data from its stored conversions."""
 
     async def erase(self, erase: Callable[[Conversion], Conversion | None], /) -> Erasure:
         """Replace stored conversions: waiting, in flight, retrying, dead, and delivered ones.
 
-        Nothing but the content changes: not where a conversion is in the log, not what it waits
-        for, and not its summary. The reasons of its failures are emptied. What was replaced cannot
+        Only the content of a conversion changes: its position in the log, its destinations, its
+        state and its summary stay. The reasons of its failures are emptied. The old content cannot
         be read from the store any more, and claims that begin later have the replacement.
 
         Args:
-            erase: returns what replaces a conversion, with the same event id; None to keep it. It
-                is pure, and may be called in another thread, and more than once.
+            erase: returns the replacement of a conversion, with the same event id; None to keep the
+                conversion. The function is pure, and may be called in another thread, and more than
+                once.
 
         Raises:
-            OutboxError: the store failed; what was replaced stays so, and erasing again is safe.
+            OutboxError: the store failed; finished replacements stay, and erasing again is safe.
             MissingKeyError: a conversion is encrypted with a key that the outbox does not have.
         """
         ...
@@ -274,28 +277,28 @@ class ErasesCustomers(Protocol):
 
 @runtime_checkable
 class EmptiesReasons(Protocol):
-    """Optional part of an outbox that can empty reasons of failures by what they say.
+    """Optional part of an outbox that can empty reasons of failures by their text.
 
     A service may quote a customer in its answer. The reason of an attempt stays longer than the
-    content of the conversion, so that nothing else tells whose it is; and a service may quote one
-    customer in its answer about a batch with others.
+    content of the conversion, so that only the text shows which customer it is about; and a service
+    may quote one customer in its answer about a batch with others.
     """
 
     async def empty_reasons(self, matches: Callable[[str], bool], /) -> int:
         """Empty reasons of failures: of retries, dead letters, discarded ones and past attempts.
 
-        It goes on in steps, between which the outbox can be used. Nothing but the text changes: an
+        The search goes on in steps, between which the outbox can be used. Only the text changes: an
         attempt keeps its time, its code and its HTTP status.
 
         Args:
-            matches: returns whether to empty a reason, which it gets as it was before encryption.
-                It is pure, and may be called in another thread, and more than once.
+            matches: returns whether to empty a reason; its argument is the decrypted text. The
+                function is pure, and may be called in another thread, and more than once.
 
         Returns:
-            How many were emptied; the same text may be stored more than once.
+            How many reasons were emptied; the same text may be stored more than once.
 
         Raises:
-            OutboxError: the store failed; what was emptied stays so, and doing it again is safe.
+            OutboxError: the store failed; emptied reasons stay empty, and a repetition is safe.
             MissingKeyError: a reason is encrypted with a key that the outbox does not have.
         """
         ...
@@ -303,7 +306,7 @@ class EmptiesReasons(Protocol):
 
 @runtime_checkable
 class CountsDelivered(Protocol):
-    """Optional part of an outbox that counts what it delivered, whichever process sent it."""
+    """Optional part of an outbox that counts delivered conversions, whichever process sent them."""
 
     async def delivered_counts(self) -> Mapping[str, int]:
         """Return destination → how many conversions it has received since it was registered."""
@@ -348,12 +351,12 @@ class ServesOneClient(Protocol):
 
 @runtime_checkable
 class LimitsWaiting(Protocol):
-    """Optional part of an outbox whose `Outbox.append` may have to wait for other programs."""
+    """Optional part of an outbox that lets `Outbox.append` wait for other programs."""
 
     def limit_waiting(self, seconds: float) -> None:
         """Let `Outbox.append` wait for *seconds* at most until the outbox is closed.
 
-        After that it raises `OutboxError`, and what it was to append is never accepted.
+        After that, `append` raises `OutboxError`, and its conversions are never accepted.
         """
         ...
 

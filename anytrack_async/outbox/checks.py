@@ -156,7 +156,7 @@ def check_release(claim: object, due: object, counts_as_attempt: object) -> floa
     """Return *due*, after checking the arguments of `Outbox.release`.
 
     Raises:
-        InvalidArgumentError: one is not what the method takes.
+        InvalidArgumentError: an argument has a type or a value that the method does not take.
     """
     check_claim(claim)
     if not isinstance(counts_as_attempt, bool):
@@ -208,8 +208,8 @@ def check_seconds(argument: str, value: object) -> float:
 # own, and fit into `USUAL_BYTES`. It takes about 1 µs.
 
 USUAL_BYTES = 2_048
-"""Bytes of memory that each conversion is counted with, unless it is larger: about what the objects
-of a usual one take."""
+"""Bytes of memory that each conversion is counted with, unless it is larger: about as many as the
+objects of a usual conversion take."""
 
 MAX_CLAIM_BYTES = 4 * 2**20
 """Bytes that the conversions of one claim may take, unless it is a single one: batches are smaller
@@ -221,7 +221,7 @@ are in memory until they are written."""
 
 
 def check_append_bytes(size: int, encoded: int, count: int) -> None:
-    """Refuse an `append` whose records are too large in total.
+    """Refuse an `append` with records that are too large in total.
 
     Args:
         size: bytes of the records so far.

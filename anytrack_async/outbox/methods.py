@@ -49,7 +49,7 @@ class DeadLetterSelection:
 
 
 class DeadLetterMethods(ABC):
-    """The methods of an `Outbox` that select dead letters; an engine implements what they do."""
+    """The methods of an `Outbox` that select dead letters; an engine implements the changes."""
 
     async def dead_letters(
         self,

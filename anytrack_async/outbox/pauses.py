@@ -35,9 +35,9 @@ class Pause:
 
     Attributes:
         destination: the destination's name.
-        since: when it was given, unix seconds by the date of the machine.
-        by: who gave it; empty if that is not known.
-        reason: why.
+        since: when the order was given, unix seconds by the date of the machine.
+        by: name of the person or program that gave the order; empty if not known.
+        reason: why the order was given.
     """
 
     destination: str
@@ -81,7 +81,7 @@ async def save_pause(outbox: Outbox, destination: str, pause: Pause | None) -> b
 
 
 def _decoded(destination: str, value: bytes) -> Pause:
-    # A pause that cannot be read is a pause: sending what an operator has stopped would be worse.
+    # A pause that cannot be read still pauses: sending against an operator's order would be worse.
     try:
         fields = orjson.loads(value)
         since = float(fields["since"])

@@ -1,7 +1,8 @@
-"""Transactions of a caller: recognising what one is given, and executing a statement through it.
+"""Transactions of a caller: recognising the object, and executing a statement through it.
 
-Always through the object itself. What is below it may not be in its transaction: the connection of
-asyncpg that an `AsyncSession` uses has none until SQLAlchemy has executed a statement.
+A statement always goes through the object itself. A connection below it may not be in its
+transaction: the asyncpg connection of an `AsyncSession` has none until SQLAlchemy has executed a
+statement.
 
 The libraries are recognised by the names of their classes and never imported. If a caller has such
 an object, its library is loaded.
@@ -52,7 +53,7 @@ async def execute_within(transaction: Any, statement: Statement) -> Sequence[Any
     Raises:
         InvalidArgumentError: *transaction* is something else, or has no transaction; nothing was
             executed.
-        Exception: what *transaction* raises; one of SQLAlchemy does not show the parameters.
+        Exception: any exception of *transaction*; SQLAlchemy's do not show the parameters.
     """
     for kind, execute in _ASYNC.items():
         if _is(transaction, *kind):
@@ -146,7 +147,7 @@ def _in_connection(connection: Any, statement: Statement) -> Any:
 
 
 def _style_of(connection: Any) -> ParameterStyle:
-    """Return the style of SQLAlchemy's synchronous *connection*, after checking what it is."""
+    """Return the style of SQLAlchemy's synchronous *connection*, after checking its database."""
     if connection.dialect.name != "postgresql":
         raise _refusal(
             f"is a connection to {connection.dialect.name}, but the outbox is in PostgreSQL"

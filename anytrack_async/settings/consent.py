@@ -1,4 +1,4 @@
-"""`ConsentRule`: what a destination gets of conversions by what their visitors have agreed to."""
+"""`ConsentRule`: which conversions a destination gets, by the consent of their visitors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anytrack_async.models.consent import UNKNOWN_CONSENT, Consent, ConsentState
 from anytrack_async.settings.fields import build_settings, read_variables
 
 ConsentAction: TypeAlias = Literal["send", "limited", "skip"]
-"""``"send"`` sends everything, ``"limited"`` what needs no consent, ``"skip"`` nothing."""
+"""``"send"`` sends everything, ``"limited"`` the data that need no consent, ``"skip"`` nothing."""
 
 _ACTIONS: Sequence[str] = get_args(ConsentAction)
 
@@ -24,7 +24,7 @@ def _action(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class ConsentRule:
-    """What a destination gets if a visitor has refused something, or was not asked.
+    """Whether a destination gets a conversion whole, limited or not at all without full consent.
 
     `Consent.ad_user_data` decides whether a conversion is sent. Where it is granted, refusing
     ``ad_storage`` or ``ad_personalization`` limits the conversion, also with ``denied="skip"``.

@@ -24,12 +24,12 @@ _SINKS = ("meta", "hubspot")
 class LocalSandbox:
     """AnyTrack, Meta's Conversions API and HubSpot, in this process and without a port.
 
-    Requests take the client's whole path up to the connection: what a service would refuse is
-    refused here too. Nothing leaves the process. It needs the extra ``[sandbox]``.
+    Requests take the client's whole path up to the connection: a conversion that a service would
+    refuse is refused here too. Nothing leaves the process. Needs the extra ``[sandbox]``.
 
     Args:
         settings: credentials, limits and faults; the defaults if None.
-        clock: the services' clock, for tests of what depends on time, such as Meta's seven days.
+        clock: the services' clock, for tests of rules about time, such as Meta's seven days.
 
     Attributes:
         settings: the set-up.
@@ -77,7 +77,7 @@ class LocalSandbox:
         return self._app.payloads.read(service, masked=masked)
 
     def ledger(self, *, ids: bool = False) -> dict[str, Any]:
-        """Return what each service received, accepted and rejected; see `sandbox.ledger`."""
+        """Return the conversions that each service got, by result; see `sandbox.ledger`."""
         return self._app.ledger.as_dict(ids=ids)
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""`RecordingClient` and `RecordingSink`: they remember what an application tracked."""
+"""`RecordingClient` and `RecordingSink`: they remember an application's conversions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ As many attempts as a long outage needs."""
 
 
 class RecordingSink:
-    """A sink that keeps what it is given and sends nothing.
+    """A sink that keeps its batches and sends nothing.
 
     Args:
         name: the destination's name.
@@ -78,13 +78,13 @@ class RecordingSink:
 
 
 class RecordingClient(AnyTrackClient):
-    """A client that sends to a sandbox in this process and remembers what was accepted.
+    """A client that sends to a sandbox in this process and remembers the accepted conversions.
 
-    Give it to the application under test in place of its own client. Conversions take their whole
+    Give this client to the application under test in place of its own. Conversions take their whole
     way: validation, outbox, lanes, mapping and the services' own checks.
 
     Args:
-        destinations: where conversions go besides AnyTrack: ``"meta"``, ``"hubspot"``.
+        destinations: where conversions go in addition to AnyTrack: ``"meta"``, ``"hubspot"``.
         sinks: further sinks, such as a `RecordingSink`.
         sandbox: the stand-ins; default: new ones.
         options: arguments of `AnyTrackClient`; by default the outbox is in memory, and retries take
@@ -132,7 +132,7 @@ class RecordingClient(AnyTrackClient):
         return recorded
 
     def tracked(self, **fields: Any) -> list[Conversion]:
-        """Return the accepted conversions whose fields have these values, e.g. ``order_id="7"``."""
+        """Return the accepted conversions with these values in their fields: ``order_id="7"``."""
         return [
             conversion
             for conversion in self.accepted
@@ -171,8 +171,9 @@ async def assert_tracked(
         fields: fields of the conversion, e.g. ``order_id="1003"`` or ``revenue=Decimal("49.90")``.
 
     Raises:
-        AssertionError: none, or more than one, was tracked, or a destination did not accept it; the
-            message says what was tracked, and why a destination did not accept.
+        AssertionError: no conversion, or more than one, was tracked with these fields, or a
+            destination did not accept it; the message lists the tracked conversions, and the
+            reason of the destination.
     """
     matches = client.tracked(**fields)
     criteria = ", ".join(f"{name}={value!r}" for name, value in fields.items()) or "any field"

@@ -11,9 +11,10 @@ Test a destination of your own by subclassing `SinkContract` in a test file::
         def confirm(self, request):
             return ServiceAnswer(status=200, body="ok")
 
-The sink sends to a service on a free port of this machine, which answers what the subclass says. A
-service that refuses single conversions says so in ``refuse``; without that method, the rules about
-refused conversions are skipped. It needs ``pytest`` and ``pytest-asyncio``.
+The sink sends to a stand-in for its service on a free port of this machine, which answers as the
+subclass defines. For a service that refuses single conversions, define ``refuse``; without that
+method, the rules about refused conversions are skipped. The suite needs ``pytest`` and
+``pytest-asyncio``.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class SinkContract(OutcomeRules, FailureRules, PrivacyRules):
     gives up a request after *timeout* seconds. ``confirm(request)`` returns the `ServiceAnswer`
     that accepts everything in a `ServiceRequest`.
 
-    Optional: ``refuse(request, key)`` returns the answer to a request whose conversion *key* is at
-    fault, ``throttle(request)`` and ``deny(request)`` those that ask to wait and that do not accept
-    the token, ``conversion(number)`` a conversion that the service accepts, and ``key(conversion)``
-    the text by which a request shows that it has a conversion: its event id, unless you say
-    otherwise. ``reads_answers = False`` is for a service that confirms with the status alone.
+    Optional: ``refuse(request, key)`` returns the answer that refuses the conversion *key* of a
+    request, ``throttle(request)`` the answer that asks to wait, ``deny(request)`` the answer that
+    does not accept the token, ``conversion(number)`` a conversion that the service accepts, and
+    ``key(conversion)`` the text by which a request is recognised as having a conversion; by default
+    its event id. ``reads_answers = False`` is for a service that confirms with the status alone.
     """

@@ -53,7 +53,7 @@ class ServiceRequest:
 
 @attrs.frozen(kw_only=True)
 class ServiceAnswer:
-    """What the service answers.
+    """The answer of a service to one request.
 
     Attributes:
         status: the status code.
@@ -78,12 +78,12 @@ class ServiceAnswer:
 
 
 class ServiceStandIn:
-    """A service that answers each request with what a function returns.
+    """A service that answers each request with the result of a function.
 
     Attributes:
-        url: its address, without a slash at the end.
-        answer: is called with each request; replace it at any time.
-        requests: what has arrived, oldest first.
+        url: the service's address, without a slash at the end.
+        answer: the function, called with each request; replace it at any time.
+        requests: the requests that have arrived, oldest first.
     """
 
     def __init__(self, answer: Callable[[ServiceRequest], ServiceAnswer]) -> None:

@@ -52,6 +52,13 @@ def _section(preset: FileMapping) -> Iterator[str]:
         yield f"Recognised by {', '.join(_item(item) for item in preset.signature)}.\n"
     if preset.header:
         yield f"Without a header; columns: {_listed(preset.header[:5])}.\n"
+    yield from _table(preset)
+    facts = [*map(_rule, preset.rules), *_defaults(preset), *preset.notes]
+    if facts:
+        yield "\n".join(f"- {fact}" for fact in facts) + "\n"
+
+
+def _table(preset: FileMapping) -> Iterator[str]:
     yield "| field | column |\n|---|---|"
     for field, columns in preset.columns.items():
         yield f"| {_field(field)} | {_listed(columns)} |"
@@ -62,9 +69,6 @@ def _section(preset: FileMapping) -> Iterator[str]:
     if preset.amounts:
         yield from _amounts(preset)
     yield ""
-    facts = [*map(_rule, preset.rules), *_defaults(preset), *preset.notes]
-    if facts:
-        yield "\n".join(f"- {fact}" for fact in facts) + "\n"
 
 
 def _field(field: str) -> str:

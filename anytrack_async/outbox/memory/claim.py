@@ -34,7 +34,7 @@ class ClaimBuilder:
     Attributes:
         lease: the lease on them, without its end.
         large_bytes: bytes of memory of the large ones.
-        lost: what is in leases that expired.
+        lost: the attempts of expired leases.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class ClaimBuilder:
         self._add_entries(attrs.evolve(entries, attempts=[span.attempts] * len(entries)))
 
     def _lease_new(self) -> None:
-        """Lease what follows the cursor, and move the cursor past conversions of others."""
+        """Lease the conversions after the cursor; move it past those for other destinations."""
         progress, end = self._progress, self._log.end
         if self._space <= 0 or progress.cursor == end:
             return

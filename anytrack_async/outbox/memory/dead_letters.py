@@ -1,8 +1,8 @@
 """Dead letters of a memory outbox: reading, replaying, discarding and correcting them, their bound.
 
-They have as many bytes for each destination as conversions that wait. When there are more, the
-oldest are discarded, and observers are told which: what a destination rejects must not use up all
-memory, and must not keep the destination from getting what is good either.
+The dead letters of a destination may take as many bytes as its waiting conversions. When they take
+more, the oldest are discarded, and observers are told which: rejected conversions must not use up
+all memory, and must not keep the destination from getting valid ones either.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.dead_letters import DeadLetter
+from anytrack_async.outbox.dead_letters import DeadLetter, SearchPart
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress
@@ -45,8 +45,8 @@ class MemoryDeadLetters(DeadLetterMethods):
         self, selection: DeadLetterSelection, after: int, limit: int
     ) -> Sequence[DeadLetter]:
         destinations = self._selected(selection.destination)
-        keys = self._find_dead(destinations, selection, after)
-        return reports.dead_letters(self._log, destinations, keys, limit)
+        found = SearchPart(sorted(self._find_dead(destinations, selection, after)), None)
+        return reports.dead_letters(self._log, destinations, found.limited(limit, after).keys)
 
     async def _replay_selected(self, selection: DeadLetterSelection) -> int:
         destinations = self._selected(selection.destination)

@@ -42,8 +42,8 @@ class MemoryLog:
             need any more.
         accepted: recipients → how many conversions were ever accepted for exactly these.
         stored: number of payloads.
-        extra_bytes: position → bytes of memory beyond `USUAL_BYTES`, of each large conversion whose
-            payload is stored.
+        extra_bytes: position → bytes of memory beyond `USUAL_BYTES`, of each large conversion with
+            a stored payload.
         extra_bytes_in_log: the sum of those from `base` on.
     """
 

@@ -202,8 +202,8 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
 
         With a capacity of 10,000 and a destination that accepts nothing, the others may get any
         number of conversions addressed to them. From 20,000 on, or half of the capacity in bytes,
-        its oldest 500 are set aside at a time, as retries that are due, so that memory is used for
-        what waits only.
+        the oldest 500 of the stuck destination are set aside at a time, as due retries, so that
+        only waiting conversions use memory.
         """
         is_short = self._log.length < max(2 * self._capacity, _DROPPED_PER_STEP)
         if is_short and self._log.extra_bytes_in_log <= self._capacity_bytes // 2:
@@ -297,7 +297,7 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
         }
 
     async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
-        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        """Return event id → summary of its conversion; see `KeepsSummaries`."""
         self._check_open()
         return self._log.summaries(check_event_ids(event_ids))
 

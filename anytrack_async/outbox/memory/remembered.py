@@ -95,7 +95,7 @@ class RememberedIds:
 
     @property
     def first(self) -> int | None:
-        """The first position whose id is remembered."""
+        """The first position with a remembered id."""
         return min(self._seqs[self._forgotten :], default=None)
 
     def forget_excess(self) -> list[str]:

@@ -38,9 +38,9 @@ APPEND_OR_GIVE_UP = """SELECT added, first_summaries FROM
         CASE WHEN setting.limited IS NOT NULL THEN $7::bigint END, $8::float8)"""
 """The same, but it fails with `LOCKED` after 0.2 seconds of waiting for another transaction.
 
-That happens to a repeat of a conversion whose transaction is not committed yet. The seventh
-argument depends on the setting, so that it is made before the function is called. It ends with the
-statement, which must not be in a transaction of its caller.
+That happens to a repeat of a conversion in a transaction that is not committed yet. The seventh
+argument depends on the setting, so that the setting is made before the function is called. The
+setting ends with the statement, which must not be in a transaction of its caller.
 """
 
 APPEND_ONE = """WITH new AS (
@@ -55,8 +55,8 @@ APPEND_ONE = """WITH new AS (
 """Accepts one conversion if it is new, as `APPEND` does, for three quarters of its processor time.
 
 Its command tag is `APPENDED_ONE`, or another one if the event id is known: then nothing has
-changed, and `APPEND` tells what the first conversion was. For connections that prepare statements:
-planning it takes longer than calling the function.
+changed, and `APPEND` returns the summary of the first conversion. For connections that prepare
+statements: planning this statement takes longer than calling the function.
 """
 
 APPENDED_ONE = "INSERT 0 1"
@@ -64,7 +64,7 @@ APPENDED_ONE = "INSERT 0 1"
 APPEND_WITHIN = """SELECT added, first_summaries FROM anytrack.append_v2(
     $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[], $7::bigint,
     $8::float8, $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[])"""
-"""The same, but what is accepted is also counted in the caller's transaction; see `kinds_of`."""
+"""The same, but accepted conversions are also counted in the transaction; see `kinds_of`."""
 
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
@@ -213,7 +213,7 @@ def results(
     """Return the result per conversion.
 
     Args:
-        arguments: what was appended.
+        arguments: the appended conversions, encoded.
         added: the column ``added`` of the answer to `APPEND`: how many conversions are new.
         first_summaries: the column ``first_summaries``: None if all are new, else for each
             conversion None if it is new, and the summary of the first one if it is a repeat.

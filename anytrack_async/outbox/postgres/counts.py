@@ -1,9 +1,9 @@
 """The counts of the history, which the statements of appends and settles carry to the database.
 
-They are collected in memory. The first statement that comes a second after the last write carries
-them, its own included; if none comes, they are written by a statement of their own. So no append
-takes a round trip more, and other processes see counts about a second late. What has been counted
-since is lost with the process.
+Counts are collected in memory. The first statement that comes a second after the last write carries
+them, its own counts included; if none comes, they are written by a statement of their own. So no
+append takes a round trip more, and other processes see counts about a second late. When a process
+dies, the counts that it has not written are lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, and calls of the functions in the database.
 
-Every call is one statement and so one transaction, unless it says otherwise. Each has a time-out,
-because a network may swallow what is sent; the driver alone would wait for ever.
+Every call is one statement and so one transaction, unless its docstring says otherwise. Each has a
+time-out, because a network may lose packets silently; the driver alone would wait for ever.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Database:
         return statement
 
     async def fetch_raw(self, sql: str, *args: object) -> Sequence[Any]:
-        """Run a statement and return its rows; what the driver raises is passed on.
+        """Run a statement and return its rows; exceptions of the driver are passed on.
 
         Raises:
             OutboxError: there is no connection; nothing has changed.

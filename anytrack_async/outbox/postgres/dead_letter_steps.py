@@ -14,7 +14,7 @@ from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
 
 _READ_AT_ONCE = 2_000
 _CHANGED_PER_STEP = 500
-"""Dead letters that one step looks at: some milliseconds, in which nobody claims."""
+"""Dead letters that one step looks at: some milliseconds, in which no worker can claim."""
 
 
 class PostgresDeadLetterSteps(PostgresDeadLetters):

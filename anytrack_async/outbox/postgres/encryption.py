@@ -5,8 +5,8 @@ in the clear. A record is encrypted before it is appended, when it has no positi
 is in it. A reason is bound to its position and destination. In the columns of text it is the
 character 1 and base64.
 
-The table ``encryption_key`` lists the keys in use; see ``sql/encryption.sql``. So a row whose key
-is unknown is told from a damaged one, and nothing is given up because a program was started
+The table ``encryption_key`` lists the keys in use; see ``sql/encryption.sql``. So a row with an
+unknown key is told from a damaged one, and no conversion is given up because a program was started
 without its keys.
 """
 
@@ -36,7 +36,7 @@ UNREADABLE_REASON = "the reason cannot be decrypted: it was damaged or changed"
 
 
 class RowCipher:
-    """Encrypts and decrypts what one open outbox stores; with no keys, it leaves texts as they are.
+    """Encrypts and decrypts the texts of one open outbox; without keys, texts stay as they are.
 
     Args:
         ring: the keys; None for none.
@@ -132,7 +132,7 @@ class RowCipher:
             return UNREADABLE_REASON
 
     def _open(self, sealed: bytes, context: bytes) -> bytes | None:
-        """Return what a sealed text contains; None if it is damaged."""
+        """Return the plain text in *sealed*; None if it is damaged."""
         key_id = _key_id(sealed)
         if not self.has_key(key_id):
             if key_id in self.listed:

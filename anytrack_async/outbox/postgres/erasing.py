@@ -33,7 +33,7 @@ class PostgresErasing(PostgresStore):
     async def erase(self, erase: Callable[[Conversion], Conversion | None], /) -> Erasure:
         """Replace each stored conversion of a person; see `ErasesCustomers`.
 
-        What was replaced is in the files of the server until its next VACUUM, and in backups.
+        The old records are in the files of the server until its next VACUUM, and in backups.
         """
         erased: list[tuple[float, ErasedConversion]] = []
         unreadable: list[str] = []
@@ -56,8 +56,8 @@ class PostgresErasing(PostgresStore):
     async def empty_reasons(self, matches: Callable[[str], bool], /) -> int:
         """Empty reasons of failures; see `EmptiesReasons`.
 
-        They are read and decrypted here, without a lock. What was emptied is in the files of the
-        server until its next VACUUM, and in backups.
+        The reasons are read and decrypted here, without a lock. The old texts are in the files of
+        the server until its next VACUUM, and in backups.
         """
         count = 0
         for read, write in queries.ERRORS:
@@ -97,7 +97,7 @@ class PostgresErasing(PostgresStore):
         stored: bytes,
         digest: bytes,
     ) -> tuple[float, ErasedConversion] | None:
-        """Replace a record if it is the person's; return its position and what was erased."""
+        """Replace a record if it is the person's; return its position and the old conversion."""
         while True:
             payload, own_digest = self._cipher.open_record(stored, digest)
             if _CUSTOMER not in payload and payload != UNDECIPHERABLE:
@@ -122,7 +122,7 @@ class PostgresErasing(PostgresStore):
             await self._know_keys([stored])
 
     async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
-        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        """Return event id → summary of its conversion; see `KeepsSummaries`."""
         ids = [event_id for event_id in check_event_ids(event_ids) if "\0" not in event_id]
         return dict(map(tuple, await self._db.fetch(queries.SUMMARIES, ids)))
 
@@ -144,7 +144,7 @@ class PostgresErasing(PostgresStore):
         return Verification(accounts=accounts, problems=problems)
 
     async def _problems_of(self, rows: Sequence[tuple[int, bytes, bytes]]) -> list[str]:
-        """Return what is wrong with records, by the event ids that belong to their places."""
+        """Return the problems of records, by the event ids that belong to their positions."""
         ids = await self._db.fetch(queries.IDS_BETWEEN, rows[0][0], rows[-1][0])
         event_ids: dict[int, str] = dict(map(tuple, ids))
         problems: list[str] = []

@@ -1,8 +1,8 @@
-"""What is said when PostgreSQL fails.
+"""The errors that are raised when PostgreSQL fails, and their messages.
 
-Messages of the server may quote values of a row in their details, and those of the driver the
-address with its password. So a message contains the main sentence of the server and what to do, and
-nothing else; the original exception is not attached.
+The details of the server's messages may quote values of a row, and messages of the driver may quote
+the address with its password. So a message here contains the main sentence of the server and what
+to do, and nothing else; the original exception is not attached.
 """
 
 from __future__ import annotations
@@ -93,14 +93,14 @@ def outbox_error(exc: BaseException, place: str) -> OutboxError:
     """Return the error to raise instead of *exc*, which a driver raised; raise it ``from None``.
 
     Args:
-        exc: what the driver raised.
+        exc: the driver's exception.
         place: where the outbox is: ``schema 'anytrack' at postgresql://db.shop.example/shop``.
     """
     return OutboxError(f"the outbox in {place}: {describe(exc)}")
 
 
 def outcome_unknown_error(exc: BaseException, place: str) -> OutcomeUnknownError:
-    """Return the error of a change whose connection was lost before the server answered."""
+    """Return the error of a change after the connection was lost before the server answered."""
     return OutcomeUnknownError(
         f"the outbox in {place}: {describe(exc)}; it may have been done or not: do it again, which "
         "is safe"

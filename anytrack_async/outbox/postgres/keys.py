@@ -47,7 +47,7 @@ class PostgresKeys(PostgresStore):
     async def key_usage(self) -> Mapping[str, int]:
         """Return id of a key → how many records and reasons of failures it encrypts.
 
-        The keys of the ring come first, in its order; "" counts what is not encrypted.
+        The keys of the ring come first, in its order; "" counts unencrypted records and reasons.
         """
         counts, ring = await self._used_keys(), self._cipher.ring
         ids = (*(ring.ids if ring else ()), *sorted(key_id for key_id in counts if key_id), "")
@@ -57,8 +57,8 @@ class PostgresKeys(PostgresStore):
         """Encrypt everything with the first key, in steps, while the outbox is used.
 
         Other keys can be removed afterwards, unless `key_usage` still counts rows of theirs: those
-        are damaged, or a program that has another key first wrote them meanwhile. What was replaced
-        is in the files of the server until its next VACUUM, and in backups.
+        rows are damaged, or a program that has another key first wrote them meanwhile. The old rows
+        are in the files of the server until its next VACUUM, and in backups.
 
         Returns:
             How many records and reasons were encrypted.
@@ -130,7 +130,7 @@ class PostgresKeys(PostgresStore):
         return count
 
     async def _write(self, statement: str, changed: Sequence[Sequence[object]]) -> int:
-        """Replace what is still as it was read; return how many of *changed* were."""
+        """Replace the rows of *changed* that are as they were read; return how many these were."""
         return len(await self._db.fetch(statement, *_columns(changed))) if changed else 0
 
     async def _keep_key_of(self, stored: bytes | str) -> None:

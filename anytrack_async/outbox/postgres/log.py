@@ -4,9 +4,9 @@ A commit takes milliseconds, whatever its size. So calls that arrive while earli
 written form the next group, and share its statement: with 100 tasks that each append one conversion
 and wait, a commit carries about 50.
 
-A repeat of a conversion that somebody's open transaction has appended must wait for the end of that
-one, perhaps for minutes. So a group gives up after a moment; its calls are written one by one, and
-one that has to wait does so aside, where no other waits for it.
+A repeat of a conversion that is in an open transaction of another program must wait for the end of
+that transaction, perhaps for minutes. So a group gives up after 0.2 s; its calls are written one by
+one, and a call that has to wait does so in a task of its own, so that no other call waits for it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Group:
     """Calls that are written by one statement.
 
     Attributes:
-        calls: the calls, without those whose conversions cannot be encoded.
+        calls: the calls, without those with a conversion that cannot be encoded.
         conversions: the conversions of all of them.
         arguments: the same, encoded.
     """
@@ -121,7 +121,7 @@ class Log:
         self._waiting_aside = asyncio.Semaphore(_WAITING_ASIDE)
 
     def forget_room(self) -> None:
-        """Have what waits counted before the next append."""
+        """Let the next append count the waiting conversions first."""
         self._budget.forget()
 
     async def finish(self) -> None:
@@ -257,7 +257,7 @@ class Log:
         return appended
 
     async def _append_and_count(self, group: _Group, parameters: Sequence[object]) -> Any:
-        """Append a group in the statement that writes what was counted, unless it has repeats."""
+        """Append a group in the statement that writes the counts, unless the group has repeats."""
         counts_before = self._counts.take()
         counts = self._counts.with_accepted(counts_before, group.conversions)
         try:
@@ -338,7 +338,7 @@ class Log:
             raise self._full_error(recipients, len(arguments))
 
     def take_room(self, arguments: AppendArguments, added: int) -> None:
-        """Count *added* conversions that a transaction of somebody else has appended."""
+        """Count *added* conversions that were appended in a transaction of the caller."""
         self._budget.take(arguments.recipients, added)
 
     async def _count(self) -> None:

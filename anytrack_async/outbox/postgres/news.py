@@ -129,7 +129,7 @@ class News:
         while True:
             try:
                 async with self._listening(address, wake) as ears:
-                    wake(None)  # what was told while nobody listened
+                    wake(None)  # notices may have been missed while there was no connection
                     pause = _RECONNECT[0]
                     await self._stay(ears)
             except _DeafError:
@@ -215,7 +215,7 @@ class _DeafError(Exception):
 
 
 class _Ears:
-    """What a listening connection has heard.
+    """The signals of a listening connection.
 
     Attributes:
         heard: set by a probe that arrives.

@@ -191,7 +191,7 @@ class PostgresOutbox(
     def limit_waiting(self, seconds: float) -> None:
         """Let `append` wait for *seconds* at most until the outbox is closed; see `LimitsWaiting`.
 
-        What it has begun by then may be done nevertheless: `OutcomeUnknownError`.
+        A statement that has begun by then may be executed nevertheless: `OutcomeUnknownError`.
         """
         self._waits_for = seconds
 
@@ -285,7 +285,7 @@ class PostgresOutbox(
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([call], timeout=_ENDED_WITHIN)
             if not call.cancel():
-                call.exception()  # nobody else would take note of it
+                call.exception()  # else asyncio logs that it "was never retrieved"
             raise
         return row
 
@@ -332,7 +332,7 @@ class PostgresOutbox(
         statement: str,
         parameters: Sequence[object],
     ) -> bool:
-        """End a claim in the statement that writes what was counted, if the lease is not lost."""
+        """End a claim in the statement that also writes the counts, if the lease is not lost."""
         counts_before = self._counts.take()
         counts = self._counts.with_settled(counts_before, claim, failures)
         try:

@@ -1,6 +1,6 @@
 """The calls of the functions in the database, by name; `schema.in_schema` puts in the schema.
 
-What the functions do is explained where they are defined, in the folder ``sql``.
+The functions are defined and explained in the folder ``sql``.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ _COUNT_TYPES = (
 
 
 def _count(first: int) -> str:
-    """Return the call that adds counts, whose parameters begin with number *first*."""
+    """Return the call that adds counts; its parameters are numbered from *first*."""
     parameters = (f"${number}::{kind}[]" for number, kind in enumerate(_COUNT_TYPES, first))
     return f"anytrack.count_v1({', '.join(parameters)})"
 

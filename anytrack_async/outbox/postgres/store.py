@@ -25,12 +25,12 @@ class PostgresStore:
     """The base of `PostgresOutbox` and its parts.
 
     All times in the database are on its server's clock, so that the clocks of workers may differ.
-    Times that go in or come out are on the caller's: each call compares the two.
+    Times in arguments and results are on the caller's clock: each call compares the two clocks.
 
     Args:
         db: the database.
         clock: returns unix seconds, for tests; None for the clock of the server.
-        keys: encrypt what is stored; None for none.
+        keys: encrypt records and error texts; None for no encryption.
     """
 
     def __init__(

@@ -155,8 +155,8 @@ class SQLiteAccess(StoredMethods):
     ) -> None:
         """Repeat *step*, with rests while conversions are accepted, which would have to wait.
 
-        After a step of 0.4 ms, the thread is free for 7.6 ms. What is left after a few seconds is
-        for the next time, so that it delays nothing that is urgent.
+        After a step of 0.4 ms, the thread is free for 7.6 ms. After a few seconds, the remaining
+        steps are left to the next call, so that they delay nothing that is urgent.
         """
         groups, busy_until = self._group_commit.groups, 0.0
         ends_at = monotonic() + _GENTLE_FOR

@@ -4,7 +4,7 @@ Wall clocks are set, and a moment in the file may have been written before that.
 wrong by 31 days, every remembered id would be forgotten at once; if it was an hour ahead, a retry
 would wait an hour too long. So the file has a clock of its own, which never goes back and never
 leaps: as long as the machine runs, it is the monotonic clock plus an offset in the file, for every
-process. What it shows can differ from the date, so it is used for durations only.
+process. The time of this clock can differ from the date, so it is used for durations only.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class FileClock:
 
 @cache
 def _boot_id() -> str:
-    """Return what identifies this boot of the machine; empty if the system does not tell."""
+    """Return an identifier of this boot of the machine; empty if the system has none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, ValueError):

@@ -41,7 +41,7 @@ class SQLiteCopying(SQLiteAccess):
     """The part of `SQLiteOutbox` that reads it from beginning to end."""
 
     async def stored(self, *, after: int = 0, limit: int = 500) -> Sequence[StoredConversion]:
-        """Return what is known of all event ids behind the position *after*, in log order.
+        """Return all event ids behind the position *after*, with their conversions, in log order.
 
         Conversions that every destination has are known by id and summary only.
 

@@ -49,7 +49,7 @@ class Database:
         may_wait: called while another process has the file locked; False ends the waiting.
         cipher: encrypts and decrypts rows; None if the file was opened without keys.
         damaged: destination → why its cursor cannot be relied on.
-        counts: what happened, counted for the history.
+        counts: the history's counts that are not written yet.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `append.Backlog`.
     """

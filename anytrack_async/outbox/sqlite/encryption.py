@@ -2,13 +2,14 @@
 
 The table ``encryption_key`` lists each key that a row may be encrypted with. A transaction that
 encrypts lists its key first, so a key that is missing there was never used: a row with another key
-is damaged, and becomes a dead letter. A row whose key is listed but not in the key ring raises
-`MissingKeyError`, so that nothing is given up because a program was started without its keys.
+is damaged, and becomes a dead letter. A row with a key that is listed but not in the key ring
+raises `MissingKeyError`, so that no conversion is given up because a program was started without
+its keys.
 
-Removing a key from the list has to consider programs that still encrypt with it. So `Rekeying`
-first marks all keys but its own as *retiring*, then reads the whole file once, encrypting with its
-own key what has another one, and removes the keys that are still marked in the end. A transaction
-that encrypts takes the mark off its key.
+Removing a key from the list has to consider programs that still encrypt with that key. So
+`Rekeying` first marks all keys but its own as *retiring*, then reads the whole file once,
+encrypting with its own key each row that has another one, and removes the keys that are still
+marked in the end. A transaction that encrypts takes the mark off its key.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _DIGEST_BYTES = 16
 _POSITIONS_PER_STEP = 5_000
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
-"""What a step may read and write in one transaction: a few milliseconds."""
+"""Limits of one transaction of a step, so that it takes a few milliseconds: positions looked at,
+rows encrypted again, and bytes of these rows."""
 
 
 class RowCipher:
@@ -85,7 +87,7 @@ class RowCipher:
         return Encoded(sealed, sealed[-_DIGEST_BYTES:])
 
     def open_record(self, event_id: str, payload: bytes) -> tuple[bytes, bytes]:
-        """Return payload and digest of a record whose key is in the ring.
+        """Return payload and digest of a record that is encrypted with a key of the ring.
 
         The payload is `UNDECIPHERABLE` if it cannot be decrypted.
         """
@@ -177,7 +179,7 @@ def open_error(db: Database, seq: int, destination: str, error: bytes) -> str | 
 
 
 def _cipher_for(db: Database, text: bytes) -> RowCipher | None:
-    """Return what opens *text*; None if the text is damaged.
+    """Return the cipher that opens *text*; None if the text is damaged.
 
     Raises:
         MissingKeyError: its key is not in the ring, but listed in the file.
@@ -263,7 +265,7 @@ class Rekeying:
             # Synced, so that no power failure brings rows with a removed key back.
             with db.transaction(synced=True) as sql:
                 sql.execute(queries.REMOVE_RETIRING_KEYS)
-            db.checkpoint(at_once=True)  # what was replaced is still in the write-ahead log
+            db.checkpoint(at_once=True)  # the replaced rows are still in the write-ahead log
         return Step(records + errors, more=end < last)
 
     def _bounds(self, end: int) -> tuple[object, ...]:

@@ -1,9 +1,9 @@
 """Erasing a person's data from an outbox file.
 
 The file is read in steps, each in a snapshot that blocks no writer. Records that match are replaced
-in transactions of their own; what was there is overwritten (``secure_delete``), and leaves the
+in transactions of their own; the old bytes are overwritten (``secure_delete``), and leave the
 write-ahead log at the end. Reasons of failures are emptied too, as a service may have quoted the
-customer in them; so are those of conversions that are gone, if they quote the customer.
+customer in them; so are reasons that quote the customer at conversions that were dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anytrack_async.outbox.sqlite.retention import Step
 
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
-"""What a step may read in one snapshot: a few milliseconds, in which the thread does no more."""
+"""Limits of one snapshot, so that a step occupies the thread for a few milliseconds only."""
 
 _REASONS_PER_STEP = 50
 """Reasons that are searched in one go, in about a millisecond, and six if they are long."""
@@ -38,7 +38,7 @@ class Erasing:
     """Reads the whole file once, and replaces the records of one person.
 
     Args:
-        erase: returns what replaces a conversion; None if it is another person's.
+        erase: returns the replacement of a conversion; None if it is another person's.
 
     Attributes:
         erased: the replaced conversions, in log order.
@@ -78,7 +78,7 @@ class Erasing:
     def _replacement(
         self, db: Database, event_id: str, payload: bytes, digest: bytes, *, note: bool = False
     ) -> tuple[Conversion, Conversion] | None:
-        """Return the stored conversion and what replaces it, if it is the person's."""
+        """Return the stored conversion and its replacement, if it is the person's."""
         payload, digest = decrypted_record(db, event_id, payload, digest)
         try:
             # Of JSON without the word, only a damaged one is worth decoding.
@@ -161,7 +161,7 @@ class EmptyingReasons:
     def _matching(
         self, db: Database, rows: Iterable[tuple[int, str, int, bytes | str]]
     ) -> list[tuple[int, str]]:
-        """Return the keys of those of *rows* whose reasons match."""
+        """Return the keys of the *rows* with a reason that matches."""
         return [
             (key, name)
             for key, name, seq, error in rows

@@ -56,7 +56,7 @@ def open_file(
     Args:
         path: the file.
         opening: opens it.
-        keys: encrypt what is written, and decrypt.
+        keys: encrypt and decrypt records and error texts; None for no encryption.
         previous_owner: see `leases.register_owner`.
 
     Raises:

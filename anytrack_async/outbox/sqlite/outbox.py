@@ -87,9 +87,9 @@ class SQLiteOutbox(
         path: the file; created if missing, readable for its owner only. Its folder must exist.
             ``~`` at its start is the user's home.
         capacity: how many conversions may wait for each destination.
-        keys: encrypt what is written, and decrypt what is read; needs ``[encryption]``. Event ids,
-            summaries (type, amount, currency), error codes and times are not encrypted, nor are
-            the sources and campaigns by which accepted conversions are counted.
+        keys: encrypt and decrypt the records and the error texts; needs ``[encryption]``. Event
+            ids, summaries (type, amount, currency), error codes and times are not encrypted, nor
+            are the sources and campaigns by which accepted conversions are counted.
         clock: returns unix seconds and must not go back; also called in the thread. Default: a
             clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing. A client's conversions wait
@@ -250,7 +250,7 @@ class SQLiteOutbox(
         return by_event_id
 
     async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
-        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        """Return event id → summary of its conversion; see `KeepsSummaries`."""
         return await self._run(reports.summaries, check_event_ids(event_ids))
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
@@ -358,5 +358,5 @@ class SQLiteOutbox(
         await self._run_gently(retention.unless_log_is_full, retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
-        )  # what was dropped is still in the write-ahead log
+        )  # the dropped rows are still in the write-ahead log
         return dropped

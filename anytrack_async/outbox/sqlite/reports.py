@@ -241,7 +241,7 @@ def undelivered(db: Database, name: str, limit: int) -> list[str]:
 
 
 def summaries(db: Database, event_ids: Sequence[str]) -> dict[str, str | None]:
-    """Return event id → what was accepted under it; see `KeepsSummaries`."""
+    """Return event id → summary of its conversion; see `KeepsSummaries`."""
     texts = orjson.dumps(event_ids).decode()
     return dict(db.sql.execute(log_queries.SUMMARIES, (texts,)).fetchall())
 

@@ -9,10 +9,10 @@ dropped, except for instance a dead letter at 120. Pruning then never looks at p
 again; when the dead letter is replayed and delivered, its position becomes *reclaimable* and its
 payload is dropped in the next run.
 
-A destination may be held for days. So conversions that are not addressed to it are *swept*: what
-another destination has got is looked at, once, and dropped if its recipients all have it. With the
-cursors above, sweeping what the first destination has got looks at 650 to 900, and drops for
-instance a conversion at 800 that is for the first destination only.
+A destination may be held for days. So conversions that are not addressed to it are *swept*: each
+conversion that another destination has got is looked at, once, and dropped if its recipients all
+have it. With the cursors above, a sweep for the first destination looks at 650 to 900, and drops
+for instance a conversion at 800 that is for the first destination only.
 
 An id is forgotten some time after its payload was dropped. The ids of payloads that were dropped
 together are forgotten together; one that was reclaimed or swept is *late*, and has a time of its

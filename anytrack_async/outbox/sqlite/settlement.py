@@ -1,4 +1,4 @@
-"""Settling claims on an outbox file: what was delivered, fails again later, or is dead."""
+"""Settling claims on an outbox file: recording deliveries, retries and dead letters."""
 
 from __future__ import annotations
 

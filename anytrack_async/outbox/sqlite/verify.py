@@ -32,8 +32,9 @@ _MAX_PROBLEMS = 100
 
 _BYTES_PER_STEP = 2**19
 _BYTES_PER_RECORD = 1_024
-"""What a step reads in one snapshot, some 15 ms of work, and what a record counts beside its size:
-even a short one takes its time to decode."""
+"""Bytes that a step reads in one snapshot, some 15 ms of work, and bytes that are added to the size
+of each record, because even a short one takes time to decode: with records of 600 bytes, a step
+reads about 320."""
 
 
 @attrs.frozen(kw_only=True)
@@ -113,7 +114,7 @@ class Verifying:
 
     @property
     def result(self) -> Verification:
-        """What was found."""
+        """The problems and accounts that were found."""
         return Verification(accounts=self._accounts, problems=self._problems[:_MAX_PROBLEMS])
 
     def step(self, db: Database) -> Step:

@@ -65,7 +65,7 @@ async def erase(outbox: Outbox) -> Erasure:
 
 
 def erased(*order_numbers: int, **fields: Any) -> tuple[ErasedConversion, ...]:
-    """Return what `erase` says of some orders."""
+    """Return the part of the result of `erase` that is about some orders."""
     return tuple(
         ErasedConversion(event_id=f"sale:{order}", order_id=f"{order}", **fields)
         for order in order_numbers
@@ -80,7 +80,7 @@ async def empty_reasons(outbox: Outbox) -> int:
 
 
 async def fail(outbox: Outbox, error: str, *order_numbers: int, due: float | None = None) -> None:
-    """Settle what "alpha" can claim now: some orders fail with *error*."""
+    """Settle everything that "alpha" can claim now: some orders fail with *error*."""
     claim = await outbox.claim("alpha", CAPACITY, LEASE)
     failed = [attrs.evolve(item, error=error) for item in failures(claim, *order_numbers, due=due)]
     assert await outbox.settle(claim, failed)

@@ -1,4 +1,4 @@
-"""Rules about the history of what happened, for outboxes that keep one."""
+"""Rules about the history, for outboxes that keep one."""
 
 # ruff: noqa: D102, S101
 
@@ -47,7 +47,7 @@ def history(outbox: Outbox) -> KeepsHistory:
 
 
 async def accepted(outbox: Outbox) -> dict[tuple[str, ...], tuple[int, Decimal]]:
-    """Return (type, currency, source, campaign) → number and value of what was accepted."""
+    """Return (type, currency, source, campaign) → number and value of accepted conversions."""
     return {
         (item.conversion_type, item.currency, item.source, item.campaign): (item.count, item.value)
         for item in await history(outbox).accepted_counts(since=0)

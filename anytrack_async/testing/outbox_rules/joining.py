@@ -22,26 +22,26 @@ class CallersTransaction(Protocol):
     """A transaction in the database of the outbox, begun already.
 
     Attributes:
-        connection: what a caller passes as ``within``.
+        connection: the object that a caller passes as ``within``.
     """
 
     connection: Any
 
     async def execute(self, statement: str) -> object:
-        """Execute a statement of SQL in it."""
+        """Execute a statement of SQL in the transaction."""
         ...
 
     async def commit(self) -> None:
-        """Commit it."""
+        """Commit the transaction."""
         ...
 
     async def rollback(self) -> None:
-        """Roll it back."""
+        """Roll the transaction back."""
         ...
 
 
 class JoiningRules(SharingRules):
-    """Tests of `JoinableOutbox`: what is committed late, or never."""
+    """Tests of `JoinableOutbox`: transactions that commit late, or never."""
 
     def begin(self) -> AbstractAsyncContextManager[CallersTransaction]:
         """Begin a transaction on a connection of its own, which is closed after the block."""

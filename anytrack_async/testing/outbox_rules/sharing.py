@@ -208,5 +208,5 @@ class SharingRules(Rules):
 
 
 async def prune(outbox: Outbox) -> None:
-    """Drop what is delivered, and remember its ids."""
+    """Drop delivered conversions, and remember their ids."""
     await outbox.prune(remember=1e6)

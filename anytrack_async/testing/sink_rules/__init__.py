@@ -2,7 +2,7 @@
 
 * `base`: the hooks that a subclass implements, and helpers;
 * `outcomes`: limits, one outcome for each conversion, refused conversions, repeats;
-* `failures`: what is temporary, what needs an operator, time-outs, cancelled calls;
+* `failures`: temporary failures, failures that need an operator, time-outs, cancelled calls;
 * `privacy`: neither the secret nor a customer's data is shown.
 """
 

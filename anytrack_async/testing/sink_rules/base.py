@@ -1,4 +1,4 @@
-"""What the rules of the sink contract share: the hooks of a subclass, an open sink, an attempt."""
+"""Parts that the rules of the sink contract share: a subclass's hooks, an open sink, an attempt."""
 
 # ruff: noqa: S101
 
@@ -30,13 +30,14 @@ Answer = Callable[[ServiceRequest], ServiceAnswer]
 
 @attrs.frozen
 class Attempt:
-    """What one call of `Sink.deliver` said.
+    """The result of one call of `Sink.deliver`.
 
     Attributes:
         outcomes: one for each conversion, None where the call had none.
-        signal: what it raised; any other exception than a signal counts as `Unavailable`, as in a
+        signal: the exception of the call; any other than a signal counts as `Unavailable`, as in a
             lane.
-        said: reasons, codes and ids of all outcomes, and the exception with its causes.
+        said: the texts of the result: reasons, codes and ids of all outcomes, and the exception
+            with its causes.
     """
 
     outcomes: Sequence[Outcome | None]
@@ -50,7 +51,7 @@ class Attempt:
 
 
 async def attempt(sink: Sink, batch: Sequence[Conversion]) -> Attempt:
-    """Call `Sink.deliver`, and check what every call has to keep to."""
+    """Call `Sink.deliver`, and check the rules for every call."""
     signal: SinkSignal | None = None
     error: Exception | None = None
     outcomes: list[Outcome | None] = []
@@ -79,12 +80,12 @@ SINK_STATUSES = (Status.DELIVERED, Status.RETRY, Status.REJECTED, Status.SKIPPED
 
 
 class SinkHooks:
-    """What a subclass says about its sink and its service.
+    """The hooks by which a subclass describes its sink and its service.
 
     Attributes:
-        secret: what `make` gives the sink as its token; it must be shown nowhere.
-        reads_answers: whether the sink reads in an answer's body what the service has accepted.
-            False for a service that says it with the status alone.
+        secret: the token that `make` gives the sink; the token must be shown nowhere.
+        reads_answers: whether the sink reads from an answer's body which conversions the service
+            has accepted. False for a service that confirms with the status alone.
     """
 
     pytestmark: ClassVar = pytest.mark.asyncio

@@ -20,7 +20,7 @@ from anytrack_async.testing.sink_rules.base import Answer, Attempt, SinkHooks, a
 from anytrack_async.testing.stand_in import ServiceAnswer, ServiceStandIn
 
 _SHORT = 0.3
-"""Time-out of a sink whose service never answers, seconds."""
+"""Seconds until a sink gives up a request that the service never answers."""
 
 
 def answering(answer: ServiceAnswer) -> Answer:
@@ -36,10 +36,10 @@ def assert_temporary(result: Attempt) -> None:
 
 
 class FailureRules(SinkHooks):
-    """What a lane does after a failure depends on these."""
+    """Rules about failures: the signal or the outcomes decide how a lane goes on."""
 
     async def result_of(self, answer: ServiceAnswer, *, timeout: float = 10.0) -> Attempt:
-        """Return what the sink makes of *answer* to a batch of two, or of one."""
+        """Return the sink's result for *answer* to a batch of two conversions, or of one."""
         async with self.opened(answering(answer), timeout=timeout) as (sink, _):
             return await attempt(sink, self.batch(min(2, sink.limits.batch)))
 

@@ -16,7 +16,7 @@ _LARGEST_BATCH = 1_000
 
 
 class OutcomeRules(SinkHooks):
-    """Limits, outcomes and what is sent."""
+    """Rules about limits, outcomes and the sent requests."""
 
     async def test_name_and_limits_are_stated_and_stay_the_same(self) -> None:
         async with self.opened() as (sink, _):

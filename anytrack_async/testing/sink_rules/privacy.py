@@ -15,7 +15,7 @@ _STATUSES = (200, 400, 401, 403, 404, 409, 422, 429, 500, 503)
 
 
 class PrivacyRules(SinkHooks):
-    """What is written to logs, reports and tracebacks."""
+    """Rules about the texts in logs, reports and tracebacks."""
 
     @pytest.mark.parametrize("status", _STATUSES)
     async def test_a_service_that_quotes_the_request_betrays_nothing(

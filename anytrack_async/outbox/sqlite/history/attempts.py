@@ -32,7 +32,7 @@ def add_batches(db: Database, lease_id: int) -> None:
 
 
 def add_failed(db: Database, destination: str, failed: Sequence[FailedEntry]) -> None:
-    """Record the failed attempts whose exceptions were just inserted."""
+    """Record failed attempts, just after their exceptions were inserted."""
     offset = db.clock.wall() - db.clock.now()
     db.sql.executemany(
         tables.INSERT_FAILED,
@@ -63,7 +63,7 @@ def add_delivered_retries(
 def add_released(
     db: Database, claim: Claim, reason: ReleaseReason, *, due: float, counts_as_attempt: bool
 ) -> None:
-    """Record the failure of a claim whose lease is about to be released."""
+    """Record the failure of a claim, just before its lease is released."""
     rows: list[tuple[int, int, int]] = []
     if reason.sent is None:
         for statement in (tables.SPANS_OF_LEASE, tables.RETRIES_OF_LEASE):

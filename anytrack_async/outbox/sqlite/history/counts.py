@@ -2,7 +2,8 @@
 
 A transaction that comes a second after the last write also writes the counts, its own included. So
 with few conversions the counts are always up to date, and with many they cost a statement or two
-each second. What has been counted since is lost with the process. Reading writes first.
+each second. The counts that a process has not written are lost when it dies. Reading the counts
+writes them first.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _PART = 500
 class PendingCounts:
     """The counts that are not in the file yet; use it in the outbox's thread.
 
-    A transaction calls `accept`, `settle` and `release` for what it does. If `next_write` has come,
-    `write` follows at its end, and then `commit` or `roll_back`.
+    A transaction calls `accept`, `settle` or `release` for each change. If `next_write` has come,
+    it calls `write` at its end. `commit` or `roll_back` follows.
 
     Args:
         clock: the file's clock.
@@ -81,7 +82,7 @@ class PendingCounts:
         self.next_write = 0.0
 
     def commit(self) -> None:
-        """Keep what the transaction has counted, unless it was written."""
+        """Keep the counts of the transaction, unless they were written."""
         if self._is_written:
             self._counts, self._is_written = Counts(), False
             self.next_write = self._clock.now() + WRITE_EVERY
@@ -92,7 +93,7 @@ class PendingCounts:
         self._forget_own()
 
     def roll_back(self) -> None:
-        """Forget what the transaction has counted."""
+        """Forget the counts of the transaction."""
         self._is_written, self._names_of = False, 0
         self._forget_own()
 
@@ -102,7 +103,7 @@ class PendingCounts:
         self._released.clear()
 
     def _add_own(self, counts: Counts) -> None:
-        """Add what the present transaction has counted to *counts*."""
+        """Add the counts of the present transaction to *counts*."""
         now, date = self._clock.now(), self._clock.wall()
         if self._accepted:
             counts.add_accepted(self._accepted, date)

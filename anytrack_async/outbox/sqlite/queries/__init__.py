@@ -1,5 +1,5 @@
 """Every SQL statement that reads or writes the tables of an outbox file, by name.
 
-Parameters are positional, in the order in which they appear, unless they are numbered. What the
-tables contain is in `tables`.
+Parameters are positional, in the order in which they appear, unless they are numbered. The tables
+are described in `tables`.
 """
