@@ -84,7 +84,8 @@ NOT_AMOUNTS: Final = (
 )
 TIMES: Final = (
     *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
-    *("conversiondate", "purchasedate", "timestamp", "datetime", "created", "date", "time"),
+    *("orderedat", "ordertime", "purchasedat", "placedat", "conversiondate", "purchasedate"),
+    *("timestamp", "datetime", "created", "date", "time"),
     *("datum", "bestelldatum", "bezahltam", "erstelltam", "uhrzeit", "datecommande"),
     *("datedecommande", "datedepaiement", "heure", "tijd", "fecha", "hora", "data", "ora"),
     *("dataordine", "datapedido", "datadopedido"),

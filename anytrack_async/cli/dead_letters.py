@@ -39,6 +39,7 @@ from anytrack_async.cli.selection import (
     option,
     select,
     set_fields,
+    unknown_event_id,
 )
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.errors import ConfigurationError
@@ -189,7 +190,7 @@ async def _read(
     async with open_outbox(location) as outbox:
         reports = await outbox.reports([event_id])
         if event_id not in reports:
-            raise ConfigurationError(f"the outbox has no event {event_id!r}")
+            raise ConfigurationError(unknown_event_id(event_id))
         letters = await outbox.dead_letters(event_ids=[event_id])
         if letters:
             return reports[event_id], letters, letters[0].conversion

@@ -151,7 +151,7 @@ class Database:
                 yield self.sql
                 now = self.clock.now()
                 # On a full disk, the space in the log is for deliveries.
-                if now >= self.counts.next_write and self.reserve.is_allocated():
+                if now >= self.counts.next_write and self.reserve.is_unused():
                     self.counts.write(self.sql)
                 if now >= self.clock.next_record:
                     self.clock.record(self.sql)
