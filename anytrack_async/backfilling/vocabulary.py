@@ -1,8 +1,8 @@
 """Words of shops and services: names of columns, states and types, in several languages.
 
-Names of columns are in lower case, without accents and without other signs than letters and digits: ``E-Mail`` is
-``email``, and ``Numéro de commande`` is ``numerodecommande``. Words that mean different things in
-two languages, such as *nom*, are left out.
+Names of columns are in lower case, without accents and without other signs than letters and
+digits: ``E-Mail`` is ``email``, and ``Numéro de commande`` is ``numerodecommande``. Words that mean
+different things in two languages, such as *nom*, are left out.
 """
 
 from __future__ import annotations
