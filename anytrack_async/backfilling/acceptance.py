@@ -12,7 +12,7 @@ from typing import Protocol
 import anyio
 
 from anytrack_async.backfilling.addressing import Addressing
-from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.blocks import MappedBlock
 from anytrack_async.backfilling.report import REPEAT, Reject, RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.client.client import AnyTrackClient

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
-from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.blocks import MappedBlock
 from anytrack_async.backfilling.report import RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.destinations.registry import ANYTRACK

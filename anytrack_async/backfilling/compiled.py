@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Any
 
 from anytrack_async.backfilling.advice import IN_PYTHON, Advice
-from anytrack_async.backfilling.checks import check_id, compile_uniqueness, stated_currency
 from anytrack_async.backfilling.getters import (
     Getter,
     Row,
@@ -31,12 +30,19 @@ from anytrack_async.backfilling.identity import (
     row_event_id,
 )
 from anytrack_async.backfilling.lifting import lift
-from anytrack_async.backfilling.line_items import ItemReader
 from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching, normalised
 from anytrack_async.backfilling.own_records import RecordMapper
 from anytrack_async.backfilling.report import REJECT_COLUMNS
-from anytrack_async.backfilling.row_values import RowAmounts, compile_time
-from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, compile_rules
+from anytrack_async.backfilling.row_values import ItemReader, RowAmounts, compile_time
+from anytrack_async.backfilling.rules import (
+    REFUND_EVENT,
+    REFUND_FOUND,
+    Skip,
+    check_id,
+    compile_rules,
+    compile_uniqueness,
+    stated_currency,
+)
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType

@@ -17,10 +17,9 @@ from unicodedata import normalize
 import attrs
 
 from anytrack_async.backfilling.amounts import amount_parser
-from anytrack_async.backfilling.dates import written_parser
 from anytrack_async.backfilling.mapping import FileMapping, to_mapping
 from anytrack_async.backfilling.proposal import Question, to_toml
-from anytrack_async.backfilling.times import time_parser
+from anytrack_async.backfilling.times import time_parser, written_parser
 from anytrack_async.backfilling.vocabulary import (
     AMOUNTS,
     NOT_AMOUNTS,

@@ -12,9 +12,9 @@ from typing import Any
 from anyio import to_thread
 
 from anytrack_async.backfilling.advice import Advice
+from anytrack_async.backfilling.blocks import MappedBlock, Position
 from anytrack_async.backfilling.checkpoint import Checkpoint, changed_file, checkpoint_name, keeper
 from anytrack_async.backfilling.files import Fingerprint
-from anytrack_async.backfilling.mapped import MappedBlock, Position
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.rejects import RejectsFile
 from anytrack_async.backfilling.report import REPEAT, RowCounts

@@ -23,8 +23,7 @@ from pathlib import Path
 import anyio
 import attrs
 
-from anytrack_async.client.copied_attempts import copy_attempts
-from anytrack_async.client.copied_counts import copy_counts, not_counted
+from anytrack_async.client.copied_history import copy_attempts, copy_counts, not_counted
 from anytrack_async.models.contradiction import ConversionSummary
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status

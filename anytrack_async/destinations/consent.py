@@ -53,8 +53,19 @@ async def deliver_with_consent(
     Raises:
         SinkSignal: of *deliver*, with outcomes in the order of *batch*.
     """
-    if not _concerns(rule, batch):
+    if rule.unknown == "send" and not [item for item in batch if item.consent is not None]:
         return await deliver(batch)
+    return await _deliver_allowed(batch, rule, limit, deliver, report_limited)
+
+
+async def _deliver_allowed(
+    batch: Sequence[Conversion],
+    rule: ConsentRule,
+    limit: Limit,
+    deliver: Callable[[Sequence[Conversion]], Awaitable[Sequence[Outcome]]],
+    report_limited: Callable[[int], None],
+) -> Sequence[Outcome]:
+    """Deliver a *batch* with a conversion that *rule* may skip or limit."""
     skipped = _skipped(batch, rule)
     allowed = [item for index, item in enumerate(batch) if index not in skipped]
     sent = [limit(conversion, rule) for conversion in allowed]
@@ -68,11 +79,6 @@ async def deliver_with_consent(
         raise
     _report(outcomes, limited, report_limited)
     return _merged(skipped, outcomes)
-
-
-def _concerns(rule: ConsentRule, batch: Sequence[Conversion]) -> bool:
-    """Return whether *rule* may skip or limit a conversion of *batch*."""
-    return rule.unknown != "send" or bool([item for item in batch if item.consent is not None])
 
 
 def _skipped(batch: Sequence[Conversion], rule: ConsentRule) -> dict[int, Outcome]:

@@ -10,7 +10,7 @@ values are left out, and `Visitor.weakened` names their kinds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 
@@ -279,7 +279,12 @@ def _known(
             text = text.lower()
         if text in names and (content := _value(value)):
             values_by_name.setdefault(text, []).append(content)
-    lists = lists or {}
+    return _joined(values_by_name, lists or {})
+
+
+def _joined(
+    values_by_name: Mapping[str, Sequence[str]], lists: Mapping[str, str]
+) -> dict[str, str]:
     return {
         name: lists[name].join(values) if name in lists else values[0]
         for name, values in values_by_name.items()

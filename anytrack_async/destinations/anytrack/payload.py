@@ -23,9 +23,8 @@ import attrs
 import orjson
 
 from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
-from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.consent import withhold_clicks, without_identity
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion, ConversionType

@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
 from anytrack_async.destinations.anytrack.payload import NotAnyTrack
-from anytrack_async.destinations.confirmation import confirms
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import NeedsOperator
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.identifiers import id_from_number

@@ -32,8 +32,8 @@ from anytrack_async.destinations.collect.payload import (
 )
 from anytrack_async.destinations.collect.responses import read_outcome
 from anytrack_async.destinations.collect.settings import HOST, CollectSettings
-from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
+from anytrack_async.destinations.responses import Confirmations
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits, SinkSignal
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Observer, Weakened

@@ -19,8 +19,7 @@ import anyio
 import attrs
 import orjson
 
-from anytrack_async.destinations.confirmation import confirms
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,

@@ -133,14 +133,19 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
     ) -> Sequence[DeadLetterKey]:
         """Return the keys of dead letters of *event_ids*, and all of the last position."""
         now, shift = await self._now_and_shift()
+        matching = [
+            (reason.seq, reason.destination)
+            for reason in await self._reasons_of(event_ids)
+            if reason.matches(where, now, shift)
+        ]
+        keys = [(seq, name) for seq, name in sorted(matching) if seq > after and name in names]
+        return SearchPart(keys, None).limited(len(keys) if limit is None else limit, after).keys
+
+    async def _reasons_of(self, event_ids: Sequence[str]) -> list[_Reason]:
         ids = [event_id for event_id in event_ids if "\0" not in event_id]
         rows = await self._db.fetch(queries.DEAD_OF, ids)
         await self._know_keys(row["error"] for row in rows)
-        reasons = [self._reason(row["seq"], row["destination"], row) for row in rows]
-        matching = [reason for reason in reasons if reason.matches(where, now, shift)]
-        keys = sorted((reason.seq, reason.destination) for reason in matching)
-        keys = [(seq, name) for seq, name in keys if seq > after and name in names]
-        return SearchPart(keys, None).limited(len(keys) if limit is None else limit, after).keys
+        return [self._reason(row["seq"], row["destination"], row) for row in rows]
 
     def _reason(self, seq: int, name: str, row: Any) -> _Reason:
         error = self._cipher.open_error(seq, name, row["error"])

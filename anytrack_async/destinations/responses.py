@@ -1,6 +1,7 @@
-"""Confirmations in other words than a service documents: `204`, `{}`, `"SUCCESS"`, `"duplicate"`.
+"""Reading responses of any service: unusual confirmations, and the HTTP status of failures.
 
-A destination that confirms in other words has the conversion: sending it again would at best change
+Some confirmations are in other words than the service documents: `204`, `{}`, `"duplicate"`. A
+destination that confirms in other words has the conversion: sending it again would at best change
 nothing. A page of HTML, an empty 200, a body that was cut off, or the JSON of another service is no
 confirmation: a proxy or the login page of a network answers so.
 """
@@ -8,10 +9,15 @@ confirmation: a proxy or the login page of a network answers so.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
+import attrs
+
+from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.events import Observer, UnusualConfirmation
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Response, parse_reply
 
@@ -171,3 +177,32 @@ class Confirmations:
         """Report *response* by its status and size."""
         size = len(response.content)
         self.report(f"status {response.status}, " + (f"{size} bytes" if size else "no body"))
+
+
+# Status
+
+
+# The HTTP status of failures
+
+_P = ParamSpec("_P")
+
+
+def noting_status(
+    read: Callable[Concatenate[Response, _P], Outcome],
+) -> Callable[Concatenate[Response, _P], Outcome]:
+    """Return *read* with the status of the response in the signals that it raises and the outcomes
+    that it returns, except delivered ones, of which there is one object for all.
+    """
+
+    @wraps(read)
+    def read_with_status(response: Response, /, *args: _P.args, **options: _P.kwargs) -> Outcome:
+        try:
+            outcome = read(response, *args, **options)
+        except SinkSignal as signal:
+            signal.http_status = response.status
+            raise
+        if outcome.status is Status.DELIVERED:
+            return outcome
+        return attrs.evolve(outcome, http_status=response.status)
+
+    return read_with_status
