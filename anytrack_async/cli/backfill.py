@@ -84,7 +84,12 @@ def _backfill_command(options: CommandLine) -> None:
             raise
         write_error(f"the query failed: {exc}")
         raise typer.Exit(FAILED) from None
-    if options.as_json:
+    _finish(report, as_json=options.as_json)
+
+
+def _finish(report: BackfillReport, *, as_json: bool) -> None:
+    """Write the report, and exit with its code."""
+    if as_json:
         write_json(report_record(report))
     else:
         show_report(report)

@@ -158,6 +158,13 @@ def test_a_delivered_conversion_is_shown_with_its_states(run, filled):
     ]
 
 
+def test_an_order_id_is_answered_with_the_event_id_of_a_sale(run, filled):
+    result = run("outbox", "show", "0")
+
+    assert result.code == 2
+    assert "event id '0'; a sale with this order id has 'sale:0'" in result.err
+
+
 def test_a_conversion_that_waits_is_shown_without_the_customers_data(run, outbox_path):
     async def accept() -> None:
         outbox = SQLiteOutbox(outbox_path)
@@ -184,7 +191,7 @@ def test_unknown_ids_are_an_error_that_names_them_and_changes_nothing(run, fille
     result = run("outbox", command, "meta", "sale:1", "sale:0", "sale:99")
 
     assert result.code == 2
-    assert "the outbox has no event 'sale:99'" in result.err
+    assert "no conversion in the outbox has the event id 'sale:99'" in result.err
     assert "'sale:0' is no dead letter of meta (anytrack: delivered, meta: delivered)" in result.err
     assert "'sale:1'" not in result.err
     assert statuses(filled, "sale:1")["meta"] is Status.DEAD
@@ -211,7 +218,7 @@ def test_an_unknown_destination_is_reported_with_the_known_ones(run, filled, com
 def test_an_unknown_conversion_is_reported(run, filled, command):
     result = run("outbox", *command)
 
-    assert (result.code, "no event 'sale:9'" in result.err) == (2, True)
+    assert (result.code, "has the event id 'sale:9'" in result.err) == (2, True)
 
 
 # Changing
@@ -361,7 +368,7 @@ def test_a_spreadsheet_runs_no_formula_of_an_export(run, filled, tmp_path):
             "line 2: conversion",
         ),
         ('\n{"conversion_type": "sale", "revenue": "1", "order_id": "1"}', "line 2: event_id is"),
-        ('{"event_id": "sale:9", "conversion_type": "lead"}', "no event 'sale:9'"),
+        ('{"event_id": "sale:9", "conversion_type": "lead"}', "has the event id 'sale:9'"),
         ('{"event_id": "sale:1", "conversion_type": "sale", "revenue": "x"}', "line 1: revenue"),
     ],
 )

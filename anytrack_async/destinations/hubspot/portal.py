@@ -10,12 +10,12 @@ import anyio
 import attrs
 import orjson
 
-from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.hubspot.oauth import Credentials
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, Problem, ProblemKind
 from anytrack_async.destinations.hubspot.rate_limit import RateLimiter, reported_limits
 from anytrack_async.destinations.hubspot.responses import is_page, read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.responses import Confirmations
 from anytrack_async.errors import DecodeError, ResponseLimitError, TransportError
 from anytrack_async.transport.long_json import read_json
 from anytrack_async.transport.message import Response, Transport
