@@ -98,6 +98,17 @@ def test_dead_letters_have_an_exit_code(run, sandbox, outbox_path, tmp_path):
     assert "see: anytrack outbox dead" in result.out
 
 
+def test_a_paused_destination_has_an_exit_code(run, sandbox, outbox_path, tmp_path):
+    path = orders(tmp_path / "orders.csv", 2)
+    run("backfill", path, "--to", "anytrack")  # creates the outbox file with its destinations
+    run("outbox", "pause", "meta")
+
+    result = run("backfill", orders(tmp_path / "more.csv", 3))
+
+    assert result.code == 5
+    assert "paused" in result.out
+
+
 def test_rejected_credentials_have_an_exit_code(run, sandbox, outbox_path, tmp_path):
     sandbox.credentials("meta", "another")
 
