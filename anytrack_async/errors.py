@@ -195,7 +195,8 @@ class TransportError(ServiceError):
 class ResponseLimitError(TransportError):
     """The response is over a limit of `ResponseLimits`; it was cut off and its connection closed.
 
-    The message names the limit and the setting. A read that fails so is not repeated.
+    Also raised for a body within `max_body` that has too many values to read. The message names the
+    limit and the setting. A read that fails so is not repeated.
 
     Attributes:
         setting: field of `ResponseLimits`, e.g. ``"max_body"``.

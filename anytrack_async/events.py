@@ -219,8 +219,8 @@ class BackPressure(Event):
         since: when it became full, unix seconds.
         state: the state of its lane, e.g. ``"held"``; ``"running"`` if it is only slow.
         reason: the destination's explanation of that state, if any.
-        effect: what happens to callers now.
-        action: what an operator can do.
+        effect: the consequence for callers now.
+        action: the remedy for an operator.
     """
 
     level = logging.WARNING

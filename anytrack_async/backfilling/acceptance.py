@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import compress
@@ -12,7 +12,7 @@ from typing import Protocol
 import anyio
 
 from anytrack_async.backfilling.addressing import Addressing
-from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.blocks import MappedBlock
 from anytrack_async.backfilling.report import REPEAT, Reject, RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.client.client import AnyTrackClient
@@ -173,36 +173,35 @@ class DryRun:
         if not summaries and block.repeats.count(None) == len(block.conversions):
             self._count_new(block, counts)  # nearly always
             return rejects
-        results: list[AppendResult] = [
-            _result(conversion, summaries) for conversion in block.conversions
-        ]
-        for index, same in enumerate(block.repeats):
-            if same is True and results[index] is Appended.NEW:
-                results[index] = Appended.REPEAT
-        for names, indexes in self._addressing.split(block):
-            if not names and self._addressing.names:
-                counts.skip(self._addressing.reason, len(indexes))
-                continue
+        results = _expected_results(block, summaries)
+        for names, indexes in self._addressed(block, counts):
             clear = [index for index in indexes if not _contradicts(block, index)]
             part = [results[index] for index in clear]
-            new = part.count(Appended.NEW)
-            self._addressing.count(names, new, counts)
-            for name in names:
-                self._expected[name] += new
+            self._expect(names, part.count(Appended.NEW), counts)
             rejects += _judge(block, clear, part, counts, strict=self._strict)
             rejects += _contradictions(block, indexes, counts)
         return rejects
 
     def _count_new(self, block: MappedBlock, counts: RowCounts) -> None:
         """Count the conversions of a *block* in which none is a repeat."""
+        for names, indexes in self._addressed(block, counts):
+            self._expect(names, len(indexes), counts)
+            _count_accepted([block.conversions[index] for index in indexes], counts)
+
+    def _addressed(
+        self, block: MappedBlock, counts: RowCounts
+    ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+        """Yield destinations and indexes as `Addressing.split`; count those without as skipped."""
         for names, indexes in self._addressing.split(block):
             if not names and self._addressing.names:
                 counts.skip(self._addressing.reason, len(indexes))
-                continue
-            self._addressing.count(names, len(indexes), counts)
-            for name in names:
-                self._expected[name] += len(indexes)
-            _count_accepted([block.conversions[index] for index in indexes], counts)
+            else:
+                yield names, indexes
+
+    def _expect(self, names: Sequence[str], new: int, counts: RowCounts) -> None:
+        self._addressing.count(names, new, counts)
+        for name in names:
+            self._expected[name] += new
 
     async def _known(self, conversions: Sequence[Conversion]) -> Mapping[str, str | None]:
         """Return event id → `summary` of each conversion that the outbox has accepted.
@@ -227,6 +226,20 @@ class DryRun:
             for name, count in self._expected.items()
             if (limits := self._limits[name]).rate is not None
         }
+
+
+def _expected_results(
+    block: MappedBlock, summaries: Mapping[str, str | None]
+) -> list[AppendResult]:
+    """Return the result of appending each conversion of *block* to the outbox.
+
+    A conversion is a repeat if the outbox knows its event id, or an earlier row has the same.
+    """
+    results = [_result(conversion, summaries) for conversion in block.conversions]
+    for index, same in enumerate(block.repeats):
+        if same is True and results[index] is Appended.NEW:
+            results[index] = Appended.REPEAT
+    return results
 
 
 def _result(conversion: Conversion, summaries: Mapping[str, str | None]) -> AppendResult:
@@ -291,10 +304,7 @@ def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts) -> Non
     if not conversions:
         return
     counts.accepted += len(conversions)
-    sales = [item for item in conversions if item.conversion_type is ConversionType.SALE]
-    for currency in {sale.currency for sale in sales}:
-        amounts = (sale.revenue for sale in sales if sale.currency == currency)
-        counts.totals[currency] = sum(amounts, counts.totals.get(currency, Decimal(0)))
+    _add_revenues(conversions, counts.totals)
     times = [conversion.timestamp for conversion in conversions]
     earliest, latest = min(times), max(times)
     counts.earliest = min(counts.earliest or earliest, earliest)
@@ -303,6 +313,13 @@ def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts) -> Non
         for conversion in conversions:
             for kind in conversion.weakened:
                 counts.weakened[kind] = counts.weakened.get(kind, 0) + 1
+
+
+def _add_revenues(conversions: Sequence[Conversion], totals: dict[str, Decimal]) -> None:
+    sales = [item for item in conversions if item.conversion_type is ConversionType.SALE]
+    for currency in {sale.currency for sale in sales}:
+        amounts = (sale.revenue for sale in sales if sale.currency == currency)
+        totals[currency] = sum(amounts, totals.get(currency, Decimal(0)))
 
 
 class _Pace:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
-from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.blocks import MappedBlock
 from anytrack_async.backfilling.report import RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.destinations.registry import ANYTRACK
@@ -66,22 +66,20 @@ class Addressing:
     def split(self, block: MappedBlock) -> Sequence[tuple[tuple[str, ...], Sequence[int]]]:
         """Return destinations and the indexes of the conversions of *block* that are for them."""
         conversions = block.conversions
-        is_export = self._spares_origin and block.info.preset == _EXPORT
-        spared = [is_from_anytrack(conversion) for conversion in conversions] if is_export else []
-        if not any(spared) and not self._some_are_old(conversions):
+        from_anytrack = self._from_anytrack(block)
+        if not from_anytrack and not self._some_are_old(conversions):
             return [(self.names, range(len(conversions)))]
         takers = [self._takers(conversion) for conversion in conversions]
-        for index, is_spared in enumerate(spared):
-            if is_spared:
-                takers[index] = tuple(name for name in takers[index] if name != ANYTRACK)
-        if len({conversion.event_id for conversion in conversions}) < len(conversions):
-            # Some come twice: then in their order, because the first of them counts.
-            runs = groupby(range(len(takers)), takers.__getitem__)
-            return [(names, list(indexes)) for names, indexes in runs]
-        parts: dict[tuple[str, ...], list[int]] = {}
-        for index, names in enumerate(takers):
-            parts.setdefault(names, []).append(index)
-        return list(parts.items())
+        for index in from_anytrack:
+            takers[index] = tuple(name for name in takers[index] if name != ANYTRACK)
+        is_repeated = len({conversion.event_id for conversion in conversions}) < len(conversions)
+        return _runs(takers) if is_repeated else _parts(takers)
+
+    def _from_anytrack(self, block: MappedBlock) -> list[int]:
+        """Return the indexes of the conversions that AnyTrack has, if it is not to get them."""
+        if not self._spares_origin or block.info.preset != _EXPORT:
+            return []
+        return [index for index, item in enumerate(block.conversions) if is_from_anytrack(item)]
 
     def _some_are_old(self, conversions: Sequence[Conversion]) -> bool:
         if not self._max_ages or not conversions:
@@ -99,6 +97,23 @@ class Addressing:
             if name not in names and new:
                 part = counts.too_old if name in self._max_ages else counts.origin
                 part[name] = part.get(name, 0) + new
+
+
+def _runs(takers: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], list[int]]]:
+    """Return destinations and indexes, in the order of the rows.
+
+    For a block in which an event id occurs twice, because the first of its conversions counts.
+    """
+    runs = groupby(range(len(takers)), takers.__getitem__)
+    return [(names, list(indexes)) for names, indexes in runs]
+
+
+def _parts(takers: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], list[int]]]:
+    """Return destinations and indexes, with all conversions for the same destinations together."""
+    parts: dict[tuple[str, ...], list[int]] = {}
+    for index, names in enumerate(takers):
+        parts.setdefault(names, []).append(index)
+    return list(parts.items())
 
 
 def is_from_anytrack(conversion: Conversion) -> bool:

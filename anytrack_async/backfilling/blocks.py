@@ -1,17 +1,22 @@
-"""`Block`: about a thousand rows of a source, and `Breather`, which keeps the event loop prompt."""
+"""`Block`: some hundred rows of a source; `MappedBlock`: the conversions made of them.
+
+`Breather` gives the event loop its turn while a thread works through many rows.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from anytrack_async.backfilling.report import SourceInfo
+from anytrack_async.backfilling.files import Fingerprint
+from anytrack_async.backfilling.report import Reject, RowCounts, SourceInfo, add_counts
+from anytrack_async.models.conversion import Conversion
 
 BLOCK_ROWS = 500
-"""Rows that a thread hands over at a time: so many that this costs next to nothing for each."""
+"""Rows that a thread hands over at a time: so many that a row's share of the cost is small."""
 
 PIECE_ROWS = 50
 """Rows of text read at a time: so few that they are still in the processor's cache when they are
@@ -86,3 +91,107 @@ class Breather:
         if self._clock() - self._since > _BREATH_SECONDS:
             time.sleep(_PAUSE_SECONDS)
             self._since = self._clock()
+
+
+@attrs.frozen
+class Position:
+    """Where reading stands: before the row number *rows* of the source number *source*, from 0."""
+
+    source: int = 0
+    rows: int = 0
+
+
+Group = tuple[int, Sequence[Any], Sequence[Sequence[Any]]]
+"""The line of an order, its first row, and its further rows."""
+
+_SEPARATOR = "\x1e\x1f"
+
+
+class Origin(NamedTuple):
+    """The rows of a conversion, for the file of rejected rows.
+
+    A row of CSV is kept as a single text: 79 texts of their own would push whatever is needed next
+    out of the processor's cache, which doubles the time of reading.
+    """
+
+    line: int
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any] | str]
+
+    @classmethod
+    def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
+        """Return where the conversion of *group* comes from."""
+        line, row, further_rows = group
+        if not packed:
+            return cls(line, columns, (row, *further_rows))
+        if not further_rows:
+            return cls(line, columns, (_SEPARATOR.join(row),))
+        return cls(line, columns, [_SEPARATOR.join(cells) for cells in (row, *further_rows)])
+
+    def unpacked(self) -> list[Sequence[Any]]:
+        """Return the rows as they were read."""
+        return [row.split(_SEPARATOR) if isinstance(row, str) else row for row in self.rows]
+
+
+def joined(blocks: Sequence[MappedBlock]) -> Iterator[MappedBlock]:
+    """Yield *blocks*, those of the same source as one."""
+    current, *later_blocks = blocks
+    for block in later_blocks:
+        if block.info is current.info:
+            current.add(block)
+        else:
+            yield current
+            current = block
+    yield current
+
+
+@attrs.define(kw_only=True)
+class MappedBlock:
+    """The conversions, rejects and counts of some hundred rows.
+
+    Attributes:
+        info: format, columns and preset of the source.
+        conversions: the conversions.
+        origins: the rows of each conversion.
+        rejects: rows that could not be read.
+        counts: rows, folded rows, skipped rows and refunds of the block.
+        position: the place behind the block, where another run continues.
+        fingerprint: identifies the part of the file that was read; None if no run can continue
+            behind the block.
+        fraction: the part of the source that was read; None if unknown.
+        repeats: for each conversion, if repeats are looked for: None if its event id is new to the
+            run, else whether the earlier row had the same type, amount and currency.
+    """
+
+    info: SourceInfo
+    conversions: list[Conversion] = attrs.field(factory=list, repr=False)
+    origins: list[Origin] = attrs.field(factory=list, repr=False)
+    rejects: list[Reject] = attrs.field(factory=list)
+    counts: RowCounts = attrs.field(factory=RowCounts)
+    position: Position = attrs.field(factory=Position)
+    fingerprint: Fingerprint | None = None
+    fraction: float | None = None
+    repeats: Sequence[bool | None] = ()
+
+    def add(self, block: MappedBlock) -> None:
+        """Add *block*, which follows this one in the same source."""
+        self.conversions += block.conversions
+        self.origins += block.origins
+        self.rejects += block.rejects
+        add_counts(self.counts, block.counts)
+        self.position = block.position
+        self.fingerprint = block.fingerprint
+        self.fraction = block.fraction
+        self.repeats = [*self.repeats, *block.repeats]
+
+    def reject(self, origin: Origin, column: str, reason: str, event_id: str = "") -> Reject:
+        """Return a reject of the rows of *origin*."""
+        return Reject(
+            source=self.info.name,
+            line=origin.line,
+            column=column,
+            reason=reason,
+            columns=origin.columns,
+            rows=origin.unpacked(),
+            event_id=event_id,
+        )

@@ -16,8 +16,8 @@ import attrs
 import orjson
 
 from anytrack_async._version import __version__
+from anytrack_async.backfilling.blocks import Position
 from anytrack_async.backfilling.files import Fingerprint, has_content
-from anytrack_async.backfilling.mapped import Position
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources

@@ -6,14 +6,13 @@ little more than its amount, its time, and the constructors of `Conversion` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
 from anytrack_async.backfilling.advice import IN_PYTHON, Advice
-from anytrack_async.backfilling.checks import check_id, compile_uniqueness, stated_currency
 from anytrack_async.backfilling.getters import (
     Getter,
     Row,
@@ -31,12 +30,19 @@ from anytrack_async.backfilling.identity import (
     row_event_id,
 )
 from anytrack_async.backfilling.lifting import lift
-from anytrack_async.backfilling.line_items import ItemReader
 from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching, normalised
 from anytrack_async.backfilling.own_records import RecordMapper
 from anytrack_async.backfilling.report import REJECT_COLUMNS
-from anytrack_async.backfilling.row_values import RowAmounts, compile_time
-from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, compile_rules
+from anytrack_async.backfilling.row_values import ItemReader, RowAmounts, compile_time
+from anytrack_async.backfilling.rules import (
+    REFUND_EVENT,
+    REFUND_FOUND,
+    Skip,
+    check_id,
+    compile_rules,
+    compile_uniqueness,
+    stated_currency,
+)
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType
@@ -156,33 +162,45 @@ class RowMapper:
     def _conversion(
         self, row: Row, more_rows: Sequence[Row], *, refunded: bool
     ) -> Conversion | Skip:
-        fields = self._constants.copy()
-        for name, get in self._texts:
-            if value := get(row):
-                fields[name] = value
-        order_id = fields.get("order_id")
-        if type(order_id) is str and "E+" in order_id:
-            check_id(order_id)
+        fields = self._read_texts(row)
         if self._signs:
             self._signs.clear()
         amount = self._amount(row) if self._amount else None
         refunded_amount: Decimal | None = None
         if refunded or (amount is not None and amount < 0):
-            if not refunded and self._negative is not None:
-                return self._negative
-            if not self._is_refunding:
-                return REFUND_FOUND
+            if (skip := self._skip_of_refund(refunded)) is not None:
+                return skip
             refunded_amount, amount = amount, self._become_refund(fields, row, amount)
         self._add_revenue(fields, amount)
         fields["timestamp"] = self._time(row)
         self._add_parts(fields, row, more_rows)
         if self._finish is not None:
             self._finish(fields, lambda column: self._header.cell(row, column))
-        if refunded_amount is not None and refunded_amount < 0 and self._negative is None:
-            _tell_refunds_apart(fields, refunded_amount)
-        if not to_order_id(fields.get("order_id")) and not to_event_id(fields.get("event_id")):
+        if refunded_amount is not None:
+            self._tell_refunds_apart(fields, refunded_amount)
+        if not _has_id(fields):
             fields["event_id"] = row_event_id(fields["conversion_type"], self._header, row)
         return Conversion(**fields)
+
+    def _read_texts(self, row: Row) -> dict[str, Any]:
+        fields: dict[str, Any] = self._constants.copy()
+        for name, get in self._texts:
+            if value := get(row):
+                fields[name] = value
+        order_id = fields.get("order_id")
+        if type(order_id) is str and "E+" in order_id:
+            check_id(order_id)
+        return fields
+
+    def _skip_of_refund(self, refunded: bool) -> Skip | None:
+        """Return why a refund is left out; None if it becomes an event.
+
+        Args:
+            refunded: whether a rule found the refund, not the sign of the amount.
+        """
+        if not refunded and self._negative is not None:
+            return self._negative
+        return None if self._is_refunding else REFUND_FOUND
 
     def _become_refund(
         self, fields: dict[str, Any], row: Row, amount: Decimal | None
@@ -217,12 +235,8 @@ class RowMapper:
                 customer[name] = value
         if self._name is not None and (name := self._name(row)):
             add_names(customer, str(name))
-        if self._items.has_columns:
-            items = [
-                item for line in (row, *more_rows) if (item := self._items.read(line)) is not None
-            ]
-            if items:
-                fields["items"] = items
+        if items := self._items.read_all(row, more_rows):
+            fields["items"] = items
         for part, key, get in self._open:
             if not is_missing(value := get(row)):
                 fields.setdefault(part, {})[key] = value
@@ -230,6 +244,18 @@ class RowMapper:
             self._add_lifted(fields, customer, row)
         if customer:
             fields["customer"] = to_customer(customer)
+
+    def _tell_refunds_apart(self, fields: dict[str, Any], amount: Decimal) -> None:
+        """Give a refund that is a row with a negative *amount* an id of its own.
+
+        An order may be refunded in parts: ``custom:Refund:1001:20260501T100000Z-12.5`` and others.
+        """
+        order_id = to_order_id(fields.get("order_id"))
+        if not order_id or amount >= 0 or self._negative is not None:
+            return
+        refund_id = order_event_id(fields["conversion_type"], fields["event_name"], order_id)
+        moment = f"{fields['timestamp']:%Y%m%dT%H%M%SZ}"
+        fields["event_id"] = f"{refund_id}:{moment}{amount.normalize():f}"
 
     def _add_lifted(self, fields: dict[str, Any], customer: dict[str, Any], row: Row) -> None:
         cells = [(name, cell) for name, index in self._lifted if (cell := row[index])]
@@ -290,15 +316,8 @@ class RowMapper:
         return lambda row: str(value).strip().casefold() if (value := get(row)) else None
 
 
-def _tell_refunds_apart(fields: dict[str, Any], amount: Decimal) -> None:
-    """Give a refund that has a row of its own an id of its own.
-
-    An order may be refunded in parts: ``custom:Refund:1001:20260501T100000Z-12.5`` and others.
-    """
-    if order_id := to_order_id(fields.get("order_id")):
-        refund_id = order_event_id(fields["conversion_type"], fields["event_name"], order_id)
-        moment = f"{fields['timestamp']:%Y%m%dT%H%M%SZ}"
-        fields["event_id"] = f"{refund_id}:{moment}{amount.normalize():f}"
+def _has_id(fields: Mapping[str, Any]) -> bool:
+    return bool(to_order_id(fields.get("order_id")) or to_event_id(fields.get("event_id")))
 
 
 _TEXT_FIELDS = frozenset(

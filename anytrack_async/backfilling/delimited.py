@@ -211,11 +211,13 @@ class DelimitedReader:
         first = self._lines_before + begin + 1
         if problem is None and self._reader.line_num - begin == len(rows) and all(rows):
             return _Piece(rows, range(first, first + len(rows)), {})
-        lines = []
-        for row in rows:
-            lines.append(first)
-            text = "".join(row)
-            first += 1 + text.count("\n") + text.count("\r") - text.count("\r\n")
+        return self._numbered_one_by_one(rows, first, problem)
+
+    def _numbered_one_by_one(
+        self, rows: list[list[str]], first: int, problem: str | None
+    ) -> _Piece:
+        """Return *rows* as `_numbered`, also with blank lines, and with line breaks in cells."""
+        lines, first = _line_numbers(rows, first)
         filled = [(line, row) for line, row in zip(lines, rows, strict=True) if row]
         if problem is not None:
             filled.append((first, []))
@@ -247,6 +249,19 @@ class DelimitedReader:
         else:
             del row[self._width :]
         return None
+
+
+def _line_numbers(rows: Iterable[Sequence[str]], first: int) -> tuple[list[int], int]:
+    """Return the lines where *rows* begin, from *first* on, and the line behind them.
+
+    A row with a line break in a cell takes two lines: rows of 1, 2 and 1 lines begin at 1, 2 and 4.
+    """
+    lines = []
+    for row in rows:
+        lines.append(first)
+        text = "".join(row)
+        first += 1 + text.count("\n") + text.count("\r") - text.count("\r\n")
+    return lines, first
 
 
 def _has_name(row: Sequence[str], header: Sequence[str]) -> bool:

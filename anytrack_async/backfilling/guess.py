@@ -8,7 +8,7 @@ answers by removing comment signs in the ``map.toml``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -17,10 +17,9 @@ from unicodedata import normalize
 import attrs
 
 from anytrack_async.backfilling.amounts import amount_parser
-from anytrack_async.backfilling.dates import written_parser
 from anytrack_async.backfilling.mapping import FileMapping, to_mapping
 from anytrack_async.backfilling.proposal import Question, to_toml
-from anytrack_async.backfilling.times import time_parser
+from anytrack_async.backfilling.times import time_parser, written_parser
 from anytrack_async.backfilling.vocabulary import (
     AMOUNTS,
     NOT_AMOUNTS,
@@ -188,16 +187,23 @@ class _Guesser:
 
     def _time(self, candidates: Sequence[str], column_of: dict[str, str]) -> None:
         if len(candidates) != 1:
-            text = (
-                "which column is the time of the conversion?"
-                if candidates
-                else "no column has the name of the time of the conversion: which one is it?"
-            )
-            candidates = candidates or self._like(_is_written_time, column_of.values())
-            self._questions.append(Question(topic="time", text=text, candidates=candidates))
+            self._ask_for_time(candidates, column_of.values())
             return
         (column,) = candidates
         column_of["timestamp"] = column
+        self._propose_format(column)
+
+    def _ask_for_time(self, candidates: Sequence[str], used: Iterable[str]) -> None:
+        text = (
+            "which column is the time of the conversion?"
+            if candidates
+            else "no column has the name of the time of the conversion: which one is it?"
+        )
+        candidates = candidates or self._like(_is_written_time, used)
+        self._questions.append(Question(topic="time", text=text, candidates=candidates))
+
+    def _propose_format(self, column: str) -> None:
+        """Propose the format of the times in *column*, or ask for it."""
         cells = self._cells(column)
         if all(_is_clear_time(cell) for cell in cells):
             self._zone(cells, ("iso", "unix"))
@@ -242,25 +248,28 @@ class _Guesser:
 
     def _status(self, column_of: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the rule for the column with the state of an order, if values are known."""
-        used = set(column_of.values())
-        columns = [
-            column
-            for name in STATUS
-            for column in self._columns
-            if self._plain[column] == name and column not in used
-        ]
-        if not columns:
+        column = self._status_column(set(column_of.values()))
+        if column is None:
             return None
-        values = sorted({str(cell).strip().casefold() for cell in self._cells(columns[0])})
+        values = sorted({str(cell).strip().casefold() for cell in self._cells(column)})
         keep = [value for value in values if value in PAID]
-        text = f"which values of {columns[0]!r} are sales?"
+        text = f"which values of {column!r} are sales?"
         if not keep:
             self._questions.append(Question(topic="status", text=text, candidates=values))
             return None
         if len(values) > len(keep):
             question = Question(topic="status", text=text, candidates=values, required=False)
             self._questions.append(question)
-        return {"columns": columns[0], "keep": keep}
+        return {"columns": column, "keep": keep}
+
+    def _status_column(self, used: Collection[str]) -> str | None:
+        columns = (
+            column
+            for name in STATUS
+            for column in self._columns
+            if self._plain[column] == name and column not in used
+        )
+        return next(columns, None)
 
 
 def _plain(column: str) -> str:

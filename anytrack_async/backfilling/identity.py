@@ -73,13 +73,27 @@ def compile_identity(
     event ids or names of its own, or if rows depend on each other.
     """
     names = {name for name, _ in read.texts} | {*mapping.constants}
-    changes = mapping.record or ((mapping.finish or mapping.prepare) and not mapping.adds_only)
-    if changes or names & _OTHERS or settings.only_first or settings.duplicates == "fail":
+    depends_on_others = settings.only_first or settings.duplicates == "fail"
+    if depends_on_others or names & _OTHERS or _may_change_identity(mapping):
         return None
-    texts = [(name, get) for name, get in read.texts if name in _ENOUGH]
     constants = {"conversion_type": ConversionType.SALE, **mapping.constants}
-    default_currency = settings.currency or mapping.currency
+    texts = [(name, get) for name, get in read.texts if name in _ENOUGH]
+    return _identifier(header, read, texts, constants, settings.currency or mapping.currency)
 
+
+def _may_change_identity(mapping: FileMapping) -> bool:
+    """Return whether a function of *mapping* may change a value of the identity."""
+    finishes = mapping.finish is not None or mapping.prepare is not None
+    return mapping.record is not None or (finishes and not mapping.adds_only)
+
+
+def _identifier(
+    header: Header,
+    read: RowReaders,
+    texts: Sequence[tuple[str, Getter]],
+    constants: dict[str, Any],
+    default_currency: str | None,
+) -> Identify:
     def identify(row: Row) -> Identity | None:
         for check in read.rules:
             if check(row) is not None:

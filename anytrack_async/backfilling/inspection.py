@@ -11,10 +11,9 @@ import attrs
 from anyio import to_thread
 
 from anytrack_async.backfilling.addressing import is_from_anytrack
-from anytrack_async.backfilling.blocks import Block
+from anytrack_async.backfilling.blocks import Block, MappedBlock
 from anytrack_async.backfilling.files import EmptyFileError
 from anytrack_async.backfilling.guess import Guess, guess_mapping
-from anytrack_async.backfilling.mapped import MappedBlock
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.masking import masked_request
 from anytrack_async.backfilling.reading import RowJob

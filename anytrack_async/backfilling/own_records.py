@@ -12,14 +12,13 @@ from typing import Any
 
 from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.amounts import amount_parser
-from anytrack_async.backfilling.checks import check_id
 from anytrack_async.backfilling.getters import Row
 from anytrack_async.backfilling.header import Header
 from anytrack_async.backfilling.identity import NEEDS_AMOUNT
 from anytrack_async.backfilling.mapping import FileMapping, normalised
 from anytrack_async.backfilling.report import REJECT_COLUMNS
 from anytrack_async.backfilling.row_values import compile_time
-from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip
+from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, check_id
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType

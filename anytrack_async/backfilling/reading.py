@@ -1,6 +1,7 @@
 """`RowJob`: reads sources and makes conversions of their rows.
 
 Opening, decompressing, parsing and mapping happen in one thread, a few blocks ahead of the reader.
+Consecutive rows of the same order, one for each line item, become one conversion.
 """
 
 from __future__ import annotations
@@ -13,23 +14,29 @@ from typing import Any, NamedTuple
 import attrs
 
 from anytrack_async.backfilling.advice import Advice
-from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
+from anytrack_async.backfilling.blocks import (
+    BLOCK_ROWS,
+    Block,
+    Breather,
+    Group,
+    MappedBlock,
+    Origin,
+    Position,
+)
 from anytrack_async.backfilling.compiled import RowMapper
 from anytrack_async.backfilling.identity import Identity
-from anytrack_async.backfilling.known import KnownRows
-from anytrack_async.backfilling.mapped import Group, MappedBlock, Origin, Position
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.orders import grouped, row_count
 from anytrack_async.backfilling.presets.registry import choose, find_preset
 from anytrack_async.backfilling.query import SqlQuery
+from anytrack_async.backfilling.repeats import KnownRows, SeenKeys
 from anytrack_async.backfilling.report import REJECT_COLUMNS, REPEAT, TEXT_COLUMN, SourceInfo
 from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip
-from anytrack_async.backfilling.seen import SeenKeys
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import OpenSource, Source, expand_sources, open_source
-from anytrack_async.client.spreadsheet import without_escape
+from anytrack_async.client.export_formats import without_escape
 from anytrack_async.errors import DecodeError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.missing import is_missing
 
 _PIECE = 25  # rows between two looks at the clock
 BLANK = "blank row"
@@ -144,8 +151,7 @@ class RowJob:
         consumed = skip
         columns = tuple(info.columns)
         mapped = MappedBlock(info=info)
-        has_rejects = set(info.columns).issuperset(REJECT_COLUMNS)
-        escaped = info.format == "csv" and (has_rejects or mapping.escaped)
+        escaped = _is_escaped(info, mapping)
         for block in opened.reader.blocks(skip):
             if escaped:
                 block = _without_escapes(block)
@@ -310,6 +316,12 @@ def _identity(conversion: Conversion) -> tuple[str, tuple[Any, ...]]:
     return conversion.event_id, (conversion.conversion_type.value, revenue, currency)
 
 
+def _is_escaped(info: SourceInfo, mapping: FileMapping) -> bool:
+    """Return whether cells have an apostrophe before a formula, as `with_escape` adds it."""
+    has_rejects = set(info.columns).issuperset(REJECT_COLUMNS)
+    return info.format == "csv" and (has_rejects or mapping.escaped)
+
+
 def _without_escapes(block: Block) -> Block:
     rows = [[without_escape(cell) for cell in row] for row in block.rows]
     return attrs.evolve(block, rows=rows)
@@ -317,3 +329,45 @@ def _without_escapes(block: Block) -> Block:
 
 def _shown(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="minutes")
+
+
+# Orders
+
+
+def grouped(
+    block: Block, mapper: RowMapper, pending: list[Group]
+) -> tuple[list[Group], list[Group]]:
+    """Return the complete orders up to the end of *block*, and the last one, which may go on.
+
+    Rows ``1001, 1001, 1002`` are the order 1001 with two line items, which is complete, and 1002.
+    """
+    key_of = mapper.fold_key
+    if key_of is None:
+        return _single_rows(block), []
+    groups = [(line, row, list(further_rows)) for line, row, further_rows in pending]
+    current = key_of(groups[-1][1]) if groups else None
+    for line, row in zip(block.lines, block.rows, strict=True):
+        key = key_of(row)
+        if key and key == current and not is_missing(key) and mapper.continues(groups[-1][1], row):
+            groups[-1][2].append(row)
+        else:
+            groups.append((line, row, []))
+            current = key
+    complete: list[Group] = list(groups)
+    if _ends_with_bad_row(block, complete):
+        return complete, []
+    return complete[:-1], complete[-1:]
+
+
+def _single_rows(block: Block) -> list[Group]:
+    return [(line, row, ()) for line, row in zip(block.lines, block.rows, strict=True)]
+
+
+def _ends_with_bad_row(block: Block, groups: Sequence[Group]) -> bool:
+    """Return whether a bad row stands behind the last of *groups*: then that order is complete."""
+    return bool(groups and block.bad) and block.bad[-1].line > groups[-1][0]
+
+
+def row_count(groups: Sequence[Group]) -> int:
+    """Return the number of rows in *groups*."""
+    return sum(1 + len(further_rows) for _, _, further_rows in groups)

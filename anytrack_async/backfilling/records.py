@@ -157,15 +157,10 @@ def _checked(record: Any) -> tuple[Any, str | None]:
 def _array_records(text: TextIO) -> Iterator[_Numbered]:
     """Yield the records of an array; the line is the one where the record begins."""
     decode = json.JSONDecoder().raw_decode
-    buffer, line, ended = "", 1, False
-    start = 0
-    opened = False
+    buffer, ended = text.read(_CHUNK), False
+    start = buffer.index("[") + 1
+    line = 1 + buffer.count("\n", 0, start)
     while True:
-        if not opened:
-            buffer += text.read(_CHUNK)
-            start = buffer.index("[") + 1
-            line += buffer.count("\n", 0, start)
-            opened = True
         begin = _BETWEEN.match(buffer, start).end()  # type: ignore[union-attr]
         line += buffer.count("\n", start, begin)
         start = begin

@@ -12,7 +12,7 @@ from typing import IO, Any
 import orjson
 
 from anytrack_async.backfilling.report import REJECT_COLUMNS, Reject, SourceInfo
-from anytrack_async.client.spreadsheet import with_escape
+from anytrack_async.client.export_formats import with_escape
 from anytrack_async.errors import ConfigurationError
 
 

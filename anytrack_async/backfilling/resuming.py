@@ -12,9 +12,9 @@ from typing import Any
 from anyio import to_thread
 
 from anytrack_async.backfilling.advice import Advice
+from anytrack_async.backfilling.blocks import MappedBlock, Position
 from anytrack_async.backfilling.checkpoint import Checkpoint, changed_file, checkpoint_name, keeper
 from anytrack_async.backfilling.files import Fingerprint
-from anytrack_async.backfilling.mapped import MappedBlock, Position
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.rejects import RejectsFile
 from anytrack_async.backfilling.report import REPEAT, RowCounts
@@ -104,13 +104,8 @@ class Resumption:
             )
         )
         keeps = keeper(outbox)
-        if self._settings.resume and (self._name is None or keeps is None):
-            raise ConfigurationError(
-                f"{self._option}: a query and standard input cannot be continued; run it again: "
-                "rows that were accepted before are recognised"
-                if self._name is None
-                else f"{self._option}: this outbox keeps no checkpoints"
-            )
+        if self._settings.resume:
+            self._check_resumable(outbox)
         if self._name is not None and keeps is not None:
             value = await keeps.checkpoint(self._name)
             checkpoint = None if value is None else Checkpoint.from_bytes(value)
@@ -119,6 +114,15 @@ class Resumption:
         if self.checkpoint is None or not self._settings.resume:
             depths = await outbox.depths()
             self.dead_before = {name: depth.dead for name, depth in depths.items() if depth.dead}
+
+    def _check_resumable(self, outbox: Outbox) -> None:
+        if self._name is None:
+            raise ConfigurationError(
+                f"{self._option}: a query and standard input cannot be continued; run it again: "
+                "rows that were accepted before are recognised"
+            )
+        if keeper(outbox) is None:
+            raise ConfigurationError(f"{self._option}: this outbox keeps no checkpoints")
 
     async def _use(self, checkpoint: Checkpoint) -> None:
         """Go on at *checkpoint*, or find that there is nothing left to do."""

@@ -1,8 +1,9 @@
-"""Amount and time of a row: the columns of a mapping, compiled for one header."""
+"""Amount, time and line item of a row: the columns of a mapping, compiled for one header."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from functools import cache
@@ -16,6 +17,7 @@ from anytrack_async.backfilling.mapping import AmountColumns, FileMapping
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.times import time_parser
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
+from anytrack_async.models.conversion import LineItem
 from anytrack_async.models.missing import is_missing
 
 ParseAmount: TypeAlias = Callable[[Any], Decimal]
@@ -55,14 +57,9 @@ def compile_amounts(
     Raises:
         ConfigurationError: the settings choose an amount that the mapping does not have.
     """
-    name = settings.amount
     if mapping.record is not None or not mapping.choices:
         return None
-    if name is not None and name not in mapping.choices:
-        raise ConfigurationError(
-            f"{mapping.name} has no amount {name!r}; choose one of {', '.join(mapping.choices)}"
-        )
-    choices = (name,) if name else mapping.amount or mapping.choices[:1]
+    choices = _chosen_amounts(mapping, settings.amount)
     readers = [compile_amount(mapping.amounts[choice], header, parse) for choice in choices]
     if len(readers) == 1:
         return readers[0]
@@ -74,6 +71,15 @@ def compile_amounts(
     return first
 
 
+def _chosen_amounts(mapping: FileMapping, name: str | None) -> Sequence[str]:
+    """Return the choice *name*, or the mapping's choices in their order of preference."""
+    if name is not None and name not in mapping.choices:
+        raise ConfigurationError(
+            f"{mapping.name} has no amount {name!r}; choose one of {', '.join(mapping.choices)}"
+        )
+    return (name,) if name else mapping.amount or mapping.choices[:1]
+
+
 def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) -> ReadAmount:
     """Return a reader of *amount*, one of the mapping's choices."""
     plus = [indexes[0] for indexes in header.positions(amount.plus)]
@@ -81,14 +87,19 @@ def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) ->
         plus = plus[:1]
     minus = [indexes[0] for indexes in header.positions(amount.minus)]
     if len(plus) == 1 and not minus:
-        (index,) = plus
+        return _single_amount(plus[0], parse)
+    return _sum_of_amounts(plus, minus, parse)
 
-        def read_one(row: Row) -> Decimal | None:
-            cell = row[index]
-            return None if cell == "" or is_missing(cell) else parse(cell)
 
-        return read_one
+def _single_amount(index: int, parse: ParseAmount) -> ReadAmount:
+    def read(row: Row) -> Decimal | None:
+        cell = row[index]
+        return None if cell == "" or is_missing(cell) else parse(cell)
 
+    return read
+
+
+def _sum_of_amounts(plus: Sequence[int], minus: Sequence[int], parse: ParseAmount) -> ReadAmount:
     def read(row: Row) -> Decimal | None:
         added = [parse(row[index]) for index in plus if not is_missing(row[index])]
         if not added:
@@ -202,3 +213,66 @@ def _compile_zone(mapping: FileMapping, header: Header) -> Callable[[Row], tzinf
             ) from None
 
     return lambda row: find(name.strip()) if (name := get(row)) else None
+
+
+_MAX_KNOWN_ITEMS = 4096
+
+
+class ItemReader:
+    """Reads the line item in a row.
+
+    Args:
+        header: has the columns of the fields ``items.*``.
+        parse: reads the text of a price.
+    """
+
+    def __init__(self, header: Header, parse: ParseAmount) -> None:
+        fields = header.part("items.")
+        self._names = [name for name, _ in fields]
+        self._getters = [get for _, get in fields]
+        self._parse = parse
+        self._known: dict[tuple[Any, ...], LineItem | None] = {}
+
+    def read(self, row: Row) -> LineItem | None:
+        """Return the line item of *row*, None if it has no id.
+
+        Raises:
+            InvalidConversionError: one of its values is not valid.
+        """
+        # A shop has far fewer products than orders.
+        cells = tuple([get(row) for get in self._getters])
+        try:
+            return self._known[cells]
+        except (KeyError, TypeError):  # TypeError: a cell of JSON that cannot be a key
+            item = self._make(dict(zip(self._names, cells, strict=True)))
+        if len(self._known) < _MAX_KNOWN_ITEMS:
+            with suppress(TypeError):
+                self._known[cells] = item
+        return item
+
+    def read_all(self, row: Row, more_rows: Sequence[Row]) -> list[LineItem]:
+        """Return the line items of an order with the rows *row* and *more_rows*.
+
+        Empty if the file has no columns for them.
+
+        Raises:
+            InvalidConversionError: a value is not valid.
+        """
+        if not self._getters:
+            return []
+        items = map(self.read, (row, *more_rows))
+        return [item for item in items if item is not None]
+
+    def _make(self, cells: Mapping[str, Any]) -> LineItem | None:
+        values = {name: value for name, value in cells.items() if value}
+        if not values.get("id"):
+            return None
+        if "price" in values:
+            try:
+                values["price"] = self._parse(values["price"])
+            except InvalidConversionError as exc:
+                raise InvalidConversionError("items.price", exc.problem) from None
+        try:
+            return LineItem(**values)
+        except InvalidConversionError as exc:
+            raise InvalidConversionError(f"items.{exc.name}", exc.problem) from None

@@ -13,11 +13,11 @@ from anyio import to_thread
 
 from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
 from anytrack_async.backfilling.advice import Advice
-from anytrack_async.backfilling.known import known_rows
-from anytrack_async.backfilling.mapped import MappedBlock, joined
+from anytrack_async.backfilling.blocks import MappedBlock, joined
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.reading import RowJob
 from anytrack_async.backfilling.rejects import RejectsFile
+from anytrack_async.backfilling.repeats import known_rows
 from anytrack_async.backfilling.report import (
     BackfillReport,
     DestinationProgress,

@@ -1,14 +1,19 @@
-"""Names of columns and of states, as shops and services of several languages write them.
+"""Words of shops and services: names of columns, states and types, in several languages.
 
-All in lower case, without accents and without other signs than letters and digits: ``E-Mail`` is
-``email``, and ``Numéro de commande`` is ``numerodecommande``. Words that mean different things in
-two languages, such as *nom*, are left out.
+Names of columns are in lower case, without accents and without other signs than letters and
+digits: ``E-Mail`` is ``email``, and ``Numéro de commande`` is ``numerodecommande``. Words that mean
+different things in two languages, such as *nom*, are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.conversion import ConversionType
 
 SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "order_id": (
@@ -79,7 +84,8 @@ NOT_AMOUNTS: Final = (
 )
 TIMES: Final = (
     *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
-    *("conversiondate", "purchasedate", "timestamp", "datetime", "created", "date", "time"),
+    *("orderedat", "ordertime", "purchasedat", "placedat", "conversiondate", "purchasedate"),
+    *("timestamp", "datetime", "created", "date", "time"),
     *("datum", "bestelldatum", "bezahltam", "erstelltam", "uhrzeit", "datecommande"),
     *("datedecommande", "datedepaiement", "heure", "tijd", "fecha", "hora", "data", "ora"),
     *("dataordine", "datapedido", "datadopedido"),
@@ -96,3 +102,46 @@ PAID: Final = (
     *("completada", "pagato", "completato", "pago", "concluído"),
 )
 """States of an order that is paid, as they are written, in lower case."""
+
+
+# Types of conversions, from the names that advertising services have for them
+
+_NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+_TYPES: Final = {
+    **dict.fromkeys(("purchase", "sale", "sales", "order", "rebill", "upsell"), "sale"),
+    **dict.fromkeys(("lead", "leads"), "lead"),
+    **dict.fromkeys(("signup", "registration", "register"), "signup"),
+}
+
+
+def type_of(name: str) -> ConversionType | None:
+    """Return the type that a word in *name* states; None if none does.
+
+    ``Purchase`` and ``Offline sale`` are sales, ``GenerateLead`` is a lead,
+    ``CompleteRegistration`` and ``Sign-up`` are sign-ups.
+    """
+    words = [word.lower() for word in _NAME_WORDS.findall(name)]
+    pairs = [first + second for first, second in pairwise(words)]
+    types = (_TYPES[word] for word in (*words, *pairs) if word in _TYPES)
+    kind = next(types, None)
+    return ConversionType(kind) if kind else None
+
+
+def add_type(fields: dict[str, Any], _: Callable[[str], Any]) -> None:
+    """Replace the name of the conversion, in ``conversion_type``, by its type.
+
+    A name without a word for a type becomes a custom event of that name. Used as
+    `FileMapping.finish`.
+
+    Raises:
+        InvalidConversionError: it is a sale without an amount.
+    """
+    name = str(fields["conversion_type"]).strip()
+    kind = type_of(name)
+    if kind is None:
+        fields["conversion_type"] = ConversionType.CUSTOM
+        fields.setdefault("event_name", name)
+        return
+    fields["conversion_type"] = kind
+    if kind is ConversionType.SALE and "revenue" not in fields:
+        raise InvalidConversionError("revenue", "is missing: the row has no amount")

@@ -47,7 +47,7 @@ from anytrack_async.outbox.base import Outbox
 # Exit codes
 _INCOMPLETE = 3
 _STOPPED = 4
-_NEEDS_CREDENTIALS = 5
+_NEEDS_OPERATOR = 5
 
 
 @with_options
@@ -59,8 +59,8 @@ def backfill(options: CommandLine) -> None:
 
     Exit codes: 0 everything was sent, 2 wrong usage or configuration,
     3 some rows were rejected or are dead letters, 4 interrupted, or a
-    destination is full: go on with --resume, 5 a destination needs new
-    credentials.
+    destination is full: go on with --resume, 5 a destination is paused or
+    needs new credentials.
     """
     with _paths_named():
         _backfill_command(options)
@@ -84,7 +84,12 @@ def _backfill_command(options: CommandLine) -> None:
             raise
         write_error(f"the query failed: {exc}")
         raise typer.Exit(FAILED) from None
-    if options.as_json:
+    _finish(report, as_json=options.as_json)
+
+
+def _finish(report: BackfillReport, *, as_json: bool) -> None:
+    """Write the report, and exit with its code."""
+    if as_json:
         write_json(report_record(report))
     else:
         show_report(report)
@@ -135,8 +140,9 @@ def _existing_path(value: str | None) -> OutboxLocation | None:
 
 def _exit_code(report: BackfillReport) -> int:
     destinations = report.destinations.values()
-    if any(item.state is LaneState.HELD and item.waiting for item in destinations):
-        return _NEEDS_CREDENTIALS
+    stopped = (LaneState.HELD, LaneState.PAUSED)
+    if any(item.state in stopped and item.waiting for item in destinations):
+        return _NEEDS_OPERATOR
     dead = any(item.dead for item in destinations)
     rejected = report.counts.rejected or report.rejected_before
     return _INCOMPLETE if rejected or dead else 0
@@ -211,7 +217,7 @@ def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationSta
         f"the outbox is full: {'; '.join(states) or error}. What was accepted is safe: {advice} "
         "go on with the same command and --resume"
     )
-    return _OutboxFull(message, _NEEDS_CREDENTIALS if is_held else _STOPPED)
+    return _OutboxFull(message, _NEEDS_OPERATOR if is_held else _STOPPED)
 
 
 async def _dry_run(

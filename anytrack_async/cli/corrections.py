@@ -16,8 +16,7 @@ from anyio import to_thread
 
 from anytrack_async.client.dead_letters import NOTE, export_rows
 from anytrack_async.client.export import write_file
-from anytrack_async.client.export_formats import Formatter
-from anytrack_async.client.spreadsheet import with_escape, without_escape
+from anytrack_async.client.export_formats import Formatter, with_escape, without_escape
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.plain import as_json, parse_json, to_conversion

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,11 +39,12 @@ from anytrack_async.cli.selection import (
     option,
     select,
     set_fields,
+    unknown_event_id,
 )
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Report
+from anytrack_async.models.outcome import Outcome, Report
 from anytrack_async.models.plain import to_conversion, to_dict
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter
@@ -169,13 +171,17 @@ def show(
     console = stdout_console()
     console.print(Text(event_id), soft_wrap=True)
     for name, outcome in report.outcomes.items():
-        line = outcome_line(name, outcome)
-        line.append(f"  code {outcome.code}" if outcome.code else "")
-        line.append(f"  attempts {outcome.attempts}" if outcome.error else "")
-        line.append(f"  died {died[name]:%Y-%m-%d %H:%M:%S} UTC" if name in died else "")
-        console.print(line, soft_wrap=True)
+        console.print(_line_of(name, outcome, died.get(name)), soft_wrap=True)
     for name, value in (fields or {}).items():
         console.print(Text(f"  {name:<15} {value}"), soft_wrap=True)
+
+
+def _line_of(destination: str, outcome: Outcome, died: datetime | None) -> Text:
+    line = outcome_line(destination, outcome)
+    line.append(f"  code {outcome.code}" if outcome.code else "")
+    line.append(f"  attempts {outcome.attempts}" if outcome.error else "")
+    line.append("" if died is None else f"  died {died:%Y-%m-%d %H:%M:%S} UTC")
+    return line
 
 
 async def _read(
@@ -184,7 +190,7 @@ async def _read(
     async with open_outbox(location) as outbox:
         reports = await outbox.reports([event_id])
         if event_id not in reports:
-            raise ConfigurationError(f"the outbox has no event {event_id!r}")
+            raise ConfigurationError(unknown_event_id(event_id))
         letters = await outbox.dead_letters(event_ids=[event_id])
         if letters:
             return reports[event_id], letters, letters[0].conversion

@@ -29,6 +29,7 @@ _NEEDS_OPERATOR = 5
 
 _LOOK_EVERY = 0.2  # seconds
 _PRINT_EVERY = 1.0  # seconds, at most, and only after a change
+_STOPPED = (LaneState.HELD, LaneState.PAUSED)  # until an operator does something
 _FINISHING = 10.0  # seconds in which requests in flight may end after --for
 
 Destinations = Mapping[str, DestinationStats]
@@ -51,7 +52,7 @@ def deliver(
 
     Exit codes: 0 ended as asked; with --until-empty: 0 everything is
     delivered, 3 some conversions are dead letters, 4 some still wait,
-    5 a destination needs an operator, e.g. new credentials.
+    5 a destination is paused or needs an operator, e.g. new credentials.
     """
     location = outbox_location(outbox)
     progress = _Progress()
@@ -87,14 +88,13 @@ async def _deliver(
 def _has_ended(destinations: Destinations) -> bool:
     """Return whether each destination has everything, or needs an operator."""
     return all(
-        not stats.waiting or stats.state in (None, LaneState.HELD)
-        for stats in destinations.values()
+        not stats.waiting or stats.state in (None, *_STOPPED) for stats in destinations.values()
     )
 
 
 def _exit_code(destinations: Destinations) -> int:
     waiting = [stats for stats in destinations.values() if stats.waiting]
-    if any(stats.state is LaneState.HELD for stats in waiting):
+    if any(stats.state in _STOPPED for stats in waiting):
         return _NEEDS_OPERATOR
     if waiting:
         return _STILL_WAITING

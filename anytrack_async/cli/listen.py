@@ -19,7 +19,7 @@ from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.destinations.anytrack.settings import collect_url, has_credentials
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.listening.app import WebhookApp
+from anytrack_async.listening.app import WebhookApp, checked_secrets
 from anytrack_async.listening.settings import ListenSettings
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def _secrets() -> list[str]:
         raise ConfigurationError(
             f"set {SECRET_VARIABLE} in the environment, e.g. to {secrets.token_urlsafe(24)}"
         )
+    checked_secrets(values, name=SECRET_VARIABLE)
     return values
 
 

@@ -192,10 +192,16 @@ async def check_dead(outbox: Outbox, destination: str | None, event_ids: Sequenc
         )
 
 
+def unknown_event_id(event_id: str) -> str:
+    """Return the message about an event id that the outbox does not know."""
+    hint = "" if ":" in event_id else f"; a sale with this order id has 'sale:{event_id}'"
+    return f"no conversion in the outbox has the event id {event_id!r}{hint}"
+
+
 def _not_dead(event_id: str, destination: str | None, report: Report | None) -> str:
     """Return why *event_id* has no dead letter; empty if it has one."""
     if report is None:
-        return f"the outbox has no event {event_id!r}"
+        return unknown_event_id(event_id)
     outcomes = report.outcomes.values()
     if any(
         outcome.status is Status.DEAD and destination in (None, outcome.destination)

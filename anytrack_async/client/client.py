@@ -360,8 +360,8 @@ def _make_dispatcher(
 ) -> Dispatcher:
     if not sinks:
         raise ConfigurationError(
-            "the client has no destination: with anytrack=False, pass sinks or set their "
-            "variables, e.g. META_PIXEL_ID"
+            "the client has no destination: set the variables of one, which `anytrack "
+            "destinations` lists, or pass sinks"
         )
     check_lease(delivery, sinks)
     return Dispatcher(

@@ -23,8 +23,7 @@ from pathlib import Path
 import anyio
 import attrs
 
-from anytrack_async.client.copied_attempts import copy_attempts
-from anytrack_async.client.copied_counts import copy_counts, not_counted
+from anytrack_async.client.copied_history import copy_attempts, copy_counts, not_counted
 from anytrack_async.models.contradiction import ConversionSummary
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
@@ -162,8 +161,9 @@ class _Copying:
 
         Args:
             done: how far the copy is.
-            goes_on: whether it was interrupted, and may have appended them; otherwise those that
-                are known there have been copied before, and may have been replayed since.
+            goes_on: whether this copy continues an interrupted one, which may have appended the
+                dead letters without making them dead. If not, dead letters that the other outbox
+                knows were copied before, and may have been replayed since: they are left out.
         """
         letters = {
             name: await self._dead_letters(name) for name in await self._source.destinations()
@@ -172,17 +172,17 @@ class _Copying:
         known = await self._target.reports(ids)
         for name in done.full:
             self._left |= {letter.event_id for letter in letters.get(name, ())} - set(known)
+        self._count_left(letters)
+        excluded = self._left if goes_on else self._left | set(known)
+        return {
+            name: [letter for letter in own if letter.event_id not in excluded]
+            for name, own in letters.items()
+        }
+
+    def _count_left(self, letters: Mapping[str, Sequence[DeadLetter]]) -> None:
         for name, own in letters.items():
             if count := sum(letter.event_id in self._left for letter in own):
                 self._report.left_dead[name] = count
-        return {
-            name: [
-                letter
-                for letter in own
-                if letter.event_id not in self._left and (goes_on or letter.event_id not in known)
-            ]
-            for name, own in letters.items()
-        }
 
     async def copy_dead_letters(self, letters: Mapping[str, Sequence[DeadLetter]]) -> None:
         """Append the dead letters, and make them dead there too.

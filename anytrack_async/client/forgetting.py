@@ -174,11 +174,7 @@ def _forgotten(
     return ForgottenConversion(
         event_id=erased.event_id,
         order_id=erased.order_id,
-        sent={
-            name: outcome.remote_id
-            for name, outcome in outcomes.items()
-            if outcome.status is Status.DELIVERED
-        },
+        sent=_remote_ids(outcomes),
         in_flight=tuple(
             name
             for name in erased.in_flight
@@ -187,3 +183,12 @@ def _forgotten(
         discarded=open_at if discards else (),
         redacted=() if discards else open_at,
     )
+
+
+def _remote_ids(outcomes: Mapping[str, Outcome]) -> dict[str, str | None]:
+    """Return each destination that has the conversion → its own id for the conversion."""
+    return {
+        name: outcome.remote_id
+        for name, outcome in outcomes.items()
+        if outcome.status is Status.DELIVERED
+    }

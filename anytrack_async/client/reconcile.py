@@ -192,12 +192,7 @@ async def _outbox_only(
     after = 0
     while page := await lists.accepted(since=since, after=after, limit=_PAGE):
         after = page[-1][0]
-        reports = await outbox.reports([event_id for _, event_id in page])
-        deliveries = [
-            (seq, event_id, _remote_id(reports[event_id]))
-            for seq, event_id in page
-            if event_id in reports and _is_delivered(reports[event_id])
-        ]
+        deliveries = await _deliveries(outbox, page)
         pairs = [(remote_id, event_id) for _, event_id, remote_id in deliveries]
         matches = await to_thread.run_sync(partial(remote.match, pairs))
         for (seq, event_id, remote_id), is_there in zip(deliveries, matches, strict=True):
@@ -208,6 +203,18 @@ async def _outbox_only(
                     conversion_id=remote_id,
                     detail="delivered to AnyTrack",
                 )
+
+
+async def _deliveries(
+    outbox: Outbox, page: Sequence[tuple[int, str]]
+) -> list[tuple[int, str, str | None]]:
+    """Return sequence number, event id and AnyTrack's id of the delivered conversions of *page*."""
+    reports = await outbox.reports([event_id for _, event_id in page])
+    return [
+        (seq, event_id, _remote_id(reports[event_id]))
+        for seq, event_id in page
+        if event_id in reports and _is_delivered(reports[event_id])
+    ]
 
 
 async def _last_position(lists: ListsAccepted, since: float, until: float) -> int:

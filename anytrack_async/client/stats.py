@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -97,6 +97,15 @@ class Stats:
     weakened: Mapping[str, int] = attrs.field(factory=dict)
 
 
+_COUNTERS: Final[Mapping[type[Event], str]] = {
+    Delivered: "delivered",
+    Retried: "retried",
+    Dropped: "dropped",
+    Skipped: "skipped",
+}
+"""Event about several conversions → their counter in `DestinationStats`."""
+
+
 class Counters:
     """The observer that counts events."""
 
@@ -120,18 +129,12 @@ class Counters:
         match event:
             case Contradicted():
                 self.contradicted += 1
-            case Delivered(destination=name, event_ids=ids):
-                self._add(name, "delivered", len(ids))
-            case Retried(destination=name, event_ids=ids):
-                self._add(name, "retried", len(ids))
+            case Delivered() | Retried() | Dropped() | Skipped():
+                self._add(event.destination, _COUNTERS[type(event)], len(event.event_ids))
             case DeadLettered(destination=name):
                 self._add(name, "dead_lettered", 1)
             case DeadLettersExpired(destination=name, count=count):
                 self._add(name, "expired", count)
-            case Dropped(destination=name, event_ids=ids):
-                self._add(name, "dropped", len(ids))
-            case Skipped(destination=name, event_ids=ids):
-                self._add(name, "skipped", len(ids))
             case Weakened(destination=destination, reason=kind, count=count):
                 _add(self.weakened.setdefault(destination, {}), kind, count)
             case _:

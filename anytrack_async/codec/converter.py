@@ -23,8 +23,8 @@ _UNIX_TIME = re.compile(r"[0-9]{9,16}(?:\.[0-9]+)?", re.ASCII).fullmatch  # 2026
 _FIRST_MILLISECONDS = 1e11
 
 
-# Structure hooks. They accept what the JSON of various services has: numbers as text, text as
-# numbers, times with and without a time zone.
+# Structure hooks. They accept the JSON of various services: numbers as text, text as numbers, times
+# with and without a time zone.
 
 
 def _datetime(value: object, _: object) -> datetime:
@@ -112,7 +112,7 @@ def load(data: object, cls: type[_T]) -> _T:
     try:
         return CONVERTER.structure(data, cls)
     except (BaseValidationError, AnyTrackError, ValueError, TypeError, KeyError) as exc:
-        # Without a cause, whose traceback would quote the values.
+        # Without a cause, because its traceback would quote the values.
         raise DecodeError(f"{cls.__name__}: {_describe_all(exc)}") from None
 
 

@@ -61,7 +61,7 @@ def _id_of(key: bytes) -> str:
 
 
 class KeyRing:
-    """Keys that encrypt what an outbox stores: the first encrypts, all of them decrypt.
+    """The keys of an encrypted outbox: the first encrypts, all of them decrypt.
 
     ``repr`` shows the ids of the keys only.
 
@@ -148,7 +148,7 @@ def is_sealed(text: object) -> bool:
 
 
 def prefix_of(key_id: str) -> bytes:
-    """Return what each text that a key has sealed begins with; `PREFIX_BYTES` long."""
+    """Return the first `PREFIX_BYTES` bytes of every text that the key has sealed."""
     return SEALED + bytes.fromhex(key_id)
 
 
@@ -196,7 +196,7 @@ class Cipher:
         return head + ciphertext
 
     def open(self, text: bytes, context: bytes) -> bytes:
-        """Return what `seal` was given.
+        """Return the text that `seal` has sealed as *text*.
 
         Raises:
             DecodeError: *text* is damaged, was changed, was sealed with another context, or the

@@ -64,7 +64,7 @@ class Accepting(Joining):
         Args:
             conversions: the conversions; waits while the outbox is full.
             to: names of destinations; default: all.
-            patience: what limits the waiting.
+            patience: which setting limits the waiting.
 
         Raises:
             ConflictError: a conversion contradicts the first one with its event id, and
@@ -104,7 +104,7 @@ class Accepting(Joining):
     async def submit_one(self, conversion: Conversion, to: Sequence[str] | None = None) -> Delivery:
         """Append *conversion* to the outbox, and return its delivery.
 
-        It does what `submit` does, without lists of one: most web requests submit one conversion.
+        Same as `submit`, but without lists of one: most web requests submit a single conversion.
 
         Raises:
             Exception: the same errors as `submit`.

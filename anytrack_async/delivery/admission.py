@@ -1,4 +1,4 @@
-"""`Admission`: appends conversions to the outbox, and decides what happens while it is full.
+"""`Admission`: appends conversions to the outbox; callers wait, or are refused, while it is full.
 
 Waiting callers are let in together, once a good share of a destination's room is free. If each was
 let in as soon as there is room for it, every request that comes back would be followed by a smaller
@@ -43,7 +43,7 @@ class Admission:
 
     Args:
         outbox: accepts the conversions.
-        settings: say what happens while it is full.
+        settings: decide about callers that find the outbox full.
         limits: destination → the limits of its sink, for every destination.
         notify: called with the events of full destinations.
         condition: returns the condition of a destination's lane.
@@ -298,7 +298,7 @@ class Admission:
         passed = 0
         for caller in self._line:
             if self._rooms and len(crowded) == len(self._rooms):
-                break  # nobody behind can pass
+                break  # every destination is crowded, so that no later caller can pass
             passed += 1
             if self._rooms.lack_room_for(caller, needed, crowded):
                 waiting.append(caller)

@@ -86,19 +86,35 @@ class Attempt:
         self._suspects: dict[int, list[Inconclusive]] = {}  # index → refusals
         self._control: Sequence[int] = ()
         if forgotten := forgotten_indexes(batch):
-            for index in forgotten:
-                self.outcomes[index] = Outcome.skipped(FORGOTTEN)
             skipped = {*skipped, *forgotten}
-            if probe_index in skipped:
-                other_indexes = (index for index in range(len(batch)) if index not in skipped)
-                self.probe_index = probe_index = next(other_indexes, None)
+            self._skip_forgotten(forgotten, skipped)
         # Indexes still to be sent, the next piece last.
         self._pieces: list[Sequence[int]] = [range(len(batch))]
         if skipped or (probe_index is not None and len(batch) > 1):
-            apart = {probe_index, *skipped}
-            remaining = [index for index in range(len(batch)) if index not in apart]
-            probe = [] if probe_index is None else [probe_index]
-            self._pieces = [piece for piece in (remaining, probe) if piece]
+            self._pieces = self._pieces_without(skipped)
+
+    def _skip_forgotten(self, forgotten: Sequence[int], skipped: Collection[int]) -> None:
+        """Skip conversions of forgotten customers, and choose another probe if it is one of them.
+
+        Args:
+            forgotten: the indexes of these conversions.
+            skipped: the indexes of all conversions that are not sent.
+        """
+        for index in forgotten:
+            self.outcomes[index] = Outcome.skipped(FORGOTTEN)
+        if self.probe_index in skipped:
+            others = (index for index in range(len(self._batch)) if index not in skipped)
+            self.probe_index = next(others, None)
+
+    def _pieces_without(self, skipped: Collection[int]) -> list[Sequence[int]]:
+        """Return the indexes to send: the probe alone, and before it in the list all others.
+
+        Of 5 conversions with 2 as the probe and 4 skipped: ``[[0, 1, 3], [2]]``.
+        """
+        apart = {self.probe_index, *skipped}
+        remaining = [index for index in range(len(self._batch)) if index not in apart]
+        probe = [] if self.probe_index is None else [self.probe_index]
+        return [piece for piece in (remaining, probe) if piece]
 
     async def send_next(self) -> bool:
         """Send the next piece, if there is one; return whether another one is to be sent."""
@@ -284,7 +300,7 @@ async def _call_sink(
         partial = signal.outcomes
         return (partial if _is_valid(partial, batch, partly=True) else no_outcomes), signal
     except Exception as exc:
-        # Sinks may be third-party code, whose messages may quote a customer.
+        # Sinks may be third-party code, and messages of its exceptions may quote a customer.
         return no_outcomes, Unavailable(safe_description(exc))
     if not _is_valid(outcomes, batch):
         return no_outcomes, Unavailable(

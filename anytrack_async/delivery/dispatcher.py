@@ -239,7 +239,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.
 
-        A durable outbox keeps what waits: its lanes only finish the batches in flight.
+        A durable outbox keeps waiting conversions: its lanes only finish the batches in flight.
         """
         self._runner.limit_drain(seconds)
 

@@ -28,7 +28,7 @@ def update_flow(
         flow: the flow control of the lane.
         retry: how long conversions wait after a failure, and how many attempts they have.
         claim: the batch.
-        attempt: what became of it.
+        attempt: the attempt, with its outcomes.
         generation: of the flow control, when the batch was sent.
 
     Returns:

@@ -110,8 +110,8 @@ class GuardedOutbox:
 
         settled, was_unknown = await self._end("settle a claim in", settle)
         if was_unknown and settled is False and not failed:
-            # Very likely the first try had settled it. If not, the lease has ended, but the
-            # conversions were delivered all the same, and whoever waits for them should hear that.
+            # Very likely the first try had settled the claim. If not, the lease has ended, but the
+            # conversions were delivered all the same, and callers that wait should be told so.
             return True
         if settled is False and not was_unknown:
             self._report_loss(claim)

@@ -30,7 +30,7 @@ as other batches are delivered."""
 
 _YIELDS_BEFORE_CLAIM = 3
 """Event-loop iterations an idle lane yields before claiming, so that the submitting request can
-return first, and what other requests submit meanwhile joins the batch."""
+return first, and conversions that other requests submit meanwhile join the batch."""
 
 _MIN_WAIT = 0.001
 """Seconds between claims while entries are due that cannot be claimed, as clocks may differ."""

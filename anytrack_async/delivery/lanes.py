@@ -1,4 +1,4 @@
-"""`Lanes`: the lanes of a dispatcher, and what wakes them: the process itself, or news."""
+"""`Lanes`: the lanes of a dispatcher, which an append of this process or news of another wakes."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class _Run:
         is_used: whether a call of `start` has returned.
         starters: how many calls of `start` wait.
         closers: how many calls of `stop` wait.
-        failure: why opening failed, or what closing has to report.
+        failure: the exception that opening or closing raised.
         pid: the process.
         task: the task that opens and closes.
     """
@@ -361,7 +361,7 @@ def _report_abandoned(*details: str) -> None:
 
 @atexit.register
 def _report_abandoned_at_exit() -> None:
-    # Those whose event loop was closed, or forgotten, without cancelling its tasks.
+    # Clients whose event loop was closed, or forgotten, without cancelling its tasks.
     for run in _runs:
         if run.was_opened and run.pid == os.getpid():
             _report_abandoned("what was not delivered is lost, unless the outbox is on disk")

@@ -16,7 +16,7 @@ from anytrack_async.outbox.capabilities import KeepsCheckpoints
 from anytrack_async.outbox.pauses import Pause, read_pauses, save_pause
 
 _POLL = 2.0
-"""Seconds after which a process notices what others have paused or resumed, at the latest."""
+"""Seconds after which a process notices at the latest that another one has paused or resumed."""
 
 _STORED_WITHIN = 5.0
 """Seconds that closing waits until the last pauses are stored."""
@@ -59,7 +59,7 @@ class Pauses:
         self._apply(destination, pause)
 
     def _apply(self, destination: str, pause: Pause | None) -> None:
-        """Let a lane do what *pause* says, if that is new."""
+        """Pause a lane, or resume it if *pause* is None; do nothing if that is no change."""
         previous = self._applied.pop(destination, None)
         if pause is not None:
             self._applied[destination] = pause
@@ -108,7 +108,7 @@ class Pauses:
             self._apply(name, pause)
 
     async def run(self) -> None:
-        """Store what changes here, and apply what others change, until cancelled."""
+        """Store pauses of this process, and apply those of other processes, until cancelled."""
         poll = _POLL if self._outbox.shared else None
         while isinstance(self._outbox, KeepsCheckpoints):
             if not self._has_failed:
@@ -125,7 +125,7 @@ class Pauses:
             if self._outbox.shared and self._lanes:
                 stored = await read_pauses(self._outbox, self._lanes)
                 for name in self._lanes:
-                    if name not in self._changes:  # somebody here has changed it meanwhile
+                    if name not in self._changes:  # else it was changed here meanwhile
                         self._apply(name, stored.get(name))
         except Exception as exc:
             if not self._has_failed:

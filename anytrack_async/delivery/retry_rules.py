@@ -1,6 +1,6 @@
 """The rules for retries: when a conversion is due again, and when it becomes a dead letter.
 
-These functions are pure. They also say what becomes of a conversion, for callers.
+These functions are pure. They also return the outcome of a conversion, for callers.
 """
 
 from __future__ import annotations

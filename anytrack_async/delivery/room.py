@@ -157,7 +157,7 @@ class Rooms(dict[str, Room]):
     Args:
         capacity: how many conversions may wait for each destination.
         capacity_bytes: how many bytes these may take; 0 if the outbox does not limit that.
-        settings: say what happens to callers that find no room.
+        settings: decide about callers that find no room.
         limits: destination → the limits of its sink.
         notify: called with an event when an episode begins or ends.
         condition: returns the condition of a destination's lane.

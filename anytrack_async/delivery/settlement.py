@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -126,18 +126,17 @@ class Settlement:
                 attempts[index], attempt.outcomes[index], failed.get(index), self._destination
             )
 
-        # None is skipped in nearly every batch, and then this costs nothing per conversion.
-        skipped = _skipped(attempt.outcomes) if failed else {}
-        for indexes in skipped.values():
-            await self._outbox.discard([ids[index] for index in indexes])
+        # Nearly every batch is delivered whole, and then this costs nothing per conversion.
+        skipped = _skipped(attempt.outcomes, ids) if failed else {}
+        for skipped_ids in skipped.values():
+            await self._outbox.discard(skipped_ids)
         # Callers first: a request that waits for its delivery is answered before events are logged.
         await self._resolve(ids, outcome_at)
-        for reason, indexes in skipped.items():
-            skipped_ids = [ids[index] for index in indexes]
+        for reason, skipped_ids in skipped.items():
             self._notify(
                 Skipped(destination=self._destination, event_ids=skipped_ids, reason=reason)
             )
-        delivered = [id_ for index, id_ in enumerate(ids) if index not in failed] if failed else ids
+        delivered = _delivered(ids, failed) if failed else ids
         if delivered:
             self._notify(
                 Delivered(destination=self._destination, event_ids=delivered, seconds=seconds)
@@ -229,7 +228,7 @@ def delivered_ids(
     try:  # all at once, because checking each would take longer than the rest
         usable = max(map(len, filter(None, remote_ids))) <= _MAX_ID_LENGTH
         usable = usable and "".join(filter(None, remote_ids)).isprintable()
-    except TypeError:  # a sink of somebody else returned an integer
+    except TypeError:  # a third-party sink returned an integer
         usable = False
     return remote_ids if usable else list(map(_usable_id, remote_ids))
 
@@ -240,13 +239,19 @@ def _usable_id(remote_id: object) -> str | None:
     return None
 
 
-def _skipped(outcomes: Sequence[Outcome | None]) -> Mapping[str, list[int]]:
-    """Return reason → indexes of the conversions that are not for this destination."""
-    indexes: dict[str, list[int]] = {}
-    for index, outcome in enumerate(outcomes):
+def _delivered(event_ids: Sequence[str], failed: Container[int]) -> list[str]:
+    return [event_id for index, event_id in enumerate(event_ids) if index not in failed]
+
+
+def _skipped(
+    outcomes: Sequence[Outcome | None], event_ids: Sequence[str]
+) -> Mapping[str, list[str]]:
+    """Return reason → event ids of the conversions that are not for this destination."""
+    skipped: dict[str, list[str]] = {}
+    for event_id, outcome in zip(event_ids, outcomes, strict=True):
         if outcome is not None and outcome.status is Status.SKIPPED:
-            indexes.setdefault(reason_text(outcome.error or ""), []).append(index)
-    return indexes
+            skipped.setdefault(reason_text(outcome.error or ""), []).append(event_id)
+    return skipped
 
 
 def _shifted(start: int, outcome_at: Callable[[int], Outcome], index: int) -> Outcome:

@@ -53,6 +53,6 @@ async def append_again(
             return await append()
         except UnsendableError:
             raise
-        except OutboxError:  # it is still unknown what the first try has done
+        except OutboxError:  # whether the first try has written is still unknown
             pause = min(2 * pause, _LONGEST_PAUSE)
     raise error

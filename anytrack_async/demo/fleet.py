@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,21 +128,31 @@ async def _watch(
     victim: subprocess.Popen[bytes] | None = workers[0]
     while True:
         depth = (await outbox.depths())[ANYTRACK]
+        alive = _count_alive(workers)
         if time.monotonic() >= print_at or not depth.waiting:
             print_at = time.monotonic() + _PRINT_EVERY
-            alive = sum(worker.poll() is None for worker in workers)
             say(f"{alive} workers, {depth.waiting:,} waiting, {depth.in_flight:,} in flight")
         if victim is not None and depth.waiting < count * 2 / 3:
             in_flight = depth.in_flight
             victim.kill()
             say(f"worker {victim.pid} is killed: what it had is taken over when its lease ends")
             victim = None
-        if any(worker.poll() not in (None, 0, -9) for worker in workers):
-            raise OutboxError("a worker of the demo has failed; what it said is above")
         if not depth.waiting or time.monotonic() - began > _GIVE_UP:
             seconds = time.monotonic() - began
             return FleetResult(waiting=depth.waiting, in_flight=in_flight, seconds=seconds)
         await anyio.sleep(_LOOK_EVERY)
+
+
+def _count_alive(workers: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Return how many of *workers* are running.
+
+    Raises:
+        OutboxError: a worker has failed.
+    """
+    codes = [worker.poll() for worker in workers]
+    if any(code not in (None, 0, -9) for code in codes):
+        raise OutboxError("a worker of the demo has failed; its error message is above")
+    return codes.count(None)
 
 
 async def _drop(address: str, schema: str) -> None:

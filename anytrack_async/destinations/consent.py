@@ -10,7 +10,7 @@ destination, even if the rule changes later.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -18,6 +18,7 @@ from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.models.clicks import CLICK_NAMES
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.models.page_url import without_clicks
 from anytrack_async.settings.consent import ConsentRule
@@ -25,6 +26,8 @@ from anytrack_async.settings.consent import ConsentRule
 Limit: TypeAlias = Callable[[Conversion, ConsentRule], Conversion]
 """Returns a copy of a conversion without the data that a destination must not get; the conversion
 itself if the destination may get all of it."""
+
+_T = TypeVar("_T", Outcome, Outcome | None)
 
 LIMITED: Final = "limited by consent"
 """The kind of `Weakened` for conversions from which data were withheld."""
@@ -52,15 +55,21 @@ async def deliver_with_consent(
     """
     if rule.unknown == "send" and not [item for item in batch if item.consent is not None]:
         return await deliver(batch)
-    skipped: dict[int, Outcome] = {}
-    sent: list[Conversion] = []
-    limited: list[bool] = []
-    for index, conversion in enumerate(batch):
-        if (reason := rule.skip_reason(conversion.consent)) is not None:
-            skipped[index] = Outcome.skipped(f"no consent: {reason}")
-            continue
-        sent.append(limit(conversion, rule))
-        limited.append(sent[-1] is not conversion)
+    return await _deliver_allowed(batch, rule, limit, deliver, report_limited)
+
+
+async def _deliver_allowed(
+    batch: Sequence[Conversion],
+    rule: ConsentRule,
+    limit: Limit,
+    deliver: Callable[[Sequence[Conversion]], Awaitable[Sequence[Outcome]]],
+    report_limited: Callable[[int], None],
+) -> Sequence[Outcome]:
+    """Deliver a *batch* with a conversion that *rule* may skip or limit."""
+    skipped = _skipped(batch, rule)
+    allowed = [item for index, item in enumerate(batch) if index not in skipped]
+    sent = [limit(conversion, rule) for conversion in allowed]
+    limited = [copy is not conversion for copy, conversion in zip(sent, allowed, strict=True)]
     try:
         outcomes = await deliver(sent) if sent else ()
     except SinkSignal as signal:
@@ -69,7 +78,16 @@ async def deliver_with_consent(
         signal.outcomes = merged if any(merged) else ()
         raise
     _report(outcomes, limited, report_limited)
-    return [outcome for outcome in _merged(skipped, outcomes) if outcome is not None]
+    return _merged(skipped, outcomes)
+
+
+def _skipped(batch: Sequence[Conversion], rule: ConsentRule) -> dict[int, Outcome]:
+    """Return index → outcome of each conversion of *batch* that *rule* does not let through."""
+    skipped = {}
+    for index, conversion in enumerate(batch):
+        if (reason := rule.skip_reason(conversion.consent)) is not None:
+            skipped[index] = Outcome.skipped(f"no consent: {reason}")
+    return skipped
 
 
 def _report(
@@ -84,11 +102,9 @@ def _report(
         report(count)
 
 
-def _merged(
-    skipped: Mapping[int, Outcome], outcomes: Sequence[Outcome | None]
-) -> list[Outcome | None]:
+def _merged(skipped: Mapping[int, Outcome], outcomes: Sequence[_T]) -> list[_T | Outcome]:
     """Return the outcomes of a whole batch: with 1 skipped, ``[a, b]`` becomes ``[a, s, b]``."""
-    merged = list(outcomes)
+    merged: list[_T | Outcome] = list(outcomes)
     for index in sorted(skipped):
         merged.insert(index, skipped[index])
     return merged
@@ -111,20 +127,30 @@ def withhold_clicks(conversion: Conversion, rule: ConsentRule) -> Conversion:
     state = (conversion.consent or UNKNOWN_CONSENT).ad_storage
     if rule.action(state) == "send":
         return conversion
-    changes: dict[str, Any] = {}
+    changes = _changed_extras(conversion)
     if conversion.click_id is not None:
         changes["click_id"] = None
     if conversion.clicks:
         changes["clicks"] = None
     if (page := conversion.page_url) is not None and without_clicks(page) != page:
         changes["page_url"] = without_clicks(page)
-    if (customer := conversion.customer) and (customer.fbc or customer.fbp or customer.fbclid):
+    if (customer := conversion.customer) and _has_click_ids(customer):
         changes["customer"] = attrs.evolve(customer, fbc=None, fbp=None, fbclid=None)
+    return _changed(conversion, changes)
+
+
+def _has_click_ids(customer: Customer) -> bool:
+    return bool(customer.fbc or customer.fbp or customer.fbclid)
+
+
+def _changed_extras(conversion: Conversion) -> dict[str, Any]:
+    """Return `meta` and `custom_data` without click ids, those of the two that have any."""
+    changes: dict[str, Any] = {}
     if conversion.meta is not None and "referrer_url" in conversion.meta:
         changes["meta"] = _without(conversion.meta, ("referrer_url",))
     if not conversion.custom_data.keys().isdisjoint(CLICK_NAMES):
         changes["custom_data"] = _without(conversion.custom_data, CLICK_NAMES)
-    return _changed(conversion, changes)
+    return changes
 
 
 def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

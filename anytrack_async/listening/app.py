@@ -96,7 +96,7 @@ class WebhookApp:
         settings: ListenSettings | None = None,
     ) -> None:
         self._client = client
-        self._secrets = _checked_secrets(secret)
+        self._secrets = checked_secrets(secret)
         self._to = _checked_destinations(client, to)
         self._settings = settings or ListenSettings()
         self._header = self._settings.header.lower().encode()
@@ -354,17 +354,22 @@ class _Disconnected(Exception):  # noqa: N818 - nobody is left to be answered
     """The client is gone before its body ended."""
 
 
-def _checked_secrets(secret: str | Sequence[str]) -> tuple[bytes, ...]:
+def checked_secrets(secret: str | Sequence[str], *, name: str = "secret") -> tuple[bytes, ...]:
+    """Return one or several secrets of a webhook's URL; messages call them *name*.
+
+    Raises:
+        ConfigurationError: there is none, or one is too short or not possible in a URL.
+    """
     secrets = (secret,) if isinstance(secret, str) else tuple(secret)
     for item in secrets:
-        check_header_value("secret", item)
+        check_header_value(name, item)
         if len(item) < _SHORTEST_SECRET or "/" in item:
             raise ConfigurationError(
-                f"secret needs {_SHORTEST_SECRET} characters or more, without a slash, e.g. of "
+                f"{name} needs {_SHORTEST_SECRET} characters or more, without a slash, e.g. of "
                 "secrets.token_urlsafe()"
             )
     if not secrets:
-        raise ConfigurationError("secret must not be empty")
+        raise ConfigurationError(f"{name} must not be empty")
     return tuple(item.encode() for item in secrets)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.missing import is_missing
+from anytrack_async.models.mappings import mapping
 from anytrack_async.models.visitor import note_weakness, visitor_id
 
 CLICK_NAMES: Final = (
@@ -52,13 +52,8 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     """
     if value is None or (type(value) is dict and not value):
         return {}
-    argument: Any = value
-    if not isinstance(argument, Mapping):
-        if is_missing(argument):
-            return {}
-        raise InvalidConversionError("clicks", f"must be a mapping, got {type(argument).__name__}")
     clicks: dict[str, str] = {}
-    for key, item in argument.items():
+    for key, item in mapping("clicks", value).items():
         if not isinstance(key, str):
             raise InvalidConversionError("clicks", "must have text keys only")
         if (click := visitor_id(item, _MAX_ID, _UNUSABLE)) is not None:

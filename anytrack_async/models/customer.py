@@ -168,7 +168,7 @@ def _without_decimals(text: str) -> str:
     return match[1] if match else text
 
 
-_MAX_VALUES = 1_000  # that are looked at: nobody has more, and an iterator may have no end
+_MAX_VALUES = 1_000  # that are looked at: no customer has more, and an iterator may have no end
 _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 
 
@@ -183,7 +183,7 @@ def _text_or_none(field: str, value: object) -> str | None:
     if is_missing(value):
         return None
     if isinstance(value, str):
-        # Half of a surrogate pair, which a visitor can type, cannot be sent; and nobody's name has
+        # Half of a surrogate pair, which a visitor can type, cannot be sent; and no real name has
         # more than 4,096 characters.
         if len(value) <= MAX_TEXT and encodable(value):
             return str.__str__(value)
@@ -205,7 +205,7 @@ def _text_or_none(field: str, value: object) -> str | None:
 def _day_or_none(moment: datetime) -> str | None:
     try:
         return moment.date().isoformat()
-    except ValueError:  # what data frames have where there is no time
+    except ValueError:  # `NaT`, which data frames have in place of a missing time
         return None
 
 

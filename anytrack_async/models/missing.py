@@ -1,7 +1,7 @@
-"""Values that mean "not given": what forms, headers, exports and data frames have where there is
-nothing.
+"""Values that mean "not given": the gaps of forms, headers, exports and data frames.
 
-Speed: text is nearly always given, and its first character says so without a call.
+Speed: nearly every text begins with a visible character, which shows without a call that the text
+is not blank.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, Final, TypeGuard
 
-# Spaces, and what looks like nothing but comes along with copied text, exports and databases:
-# control characters, soft hyphens, marks of direction and joining, byte order marks, letters
-# without a shape, tags.
+# Spaces, and invisible characters that come with copied text, exports and databases: control
+# characters, soft hyphens, marks of direction and joining, byte order marks, letters without a
+# shape, tags.
 _RANGES = (
     *((0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160)),
     *((0x1680, 0x1680), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F)),
@@ -34,8 +34,8 @@ NO_IDS: Final = frozenset(
         *("#N/A", "N/A"),  # of spreadsheets
     )
 )
-"""What programs write for an id that is missing. Orders without an id must not all become one order
-that is called "nan"."""
+"""Texts that programs write for a missing id. Otherwise all orders without an id would become one
+order, with the id "nan"."""
 
 # Not written as a union in the call, because `int | float` makes a new object each time.
 _MAYBE_NAN = (float, Real, datetime)

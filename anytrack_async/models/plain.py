@@ -11,7 +11,7 @@ remark and is ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
@@ -49,22 +49,35 @@ def to_dict(conversion: Conversion) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, str):
-        return str.__str__(value)  # a conversion type is a member of an enumeration
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, Consent):
-        return value.as_dict()
-    if isinstance(value, Customer | LineItem):
-        fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
-        return {name: _plain(entry) for name, entry in fields.items() if entry not in (None, ())}
+    for kind, convert in _PLAIN_FORMS:
+        if isinstance(value, kind):
+            return convert(value)
     return value
+
+
+def _plain_mapping(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {key: _plain(entry) for key, entry in value.items()}
+
+
+def _plain_list(value: Iterable[Any]) -> list[Any]:
+    return [_plain(entry) for entry in value]
+
+
+def _plain_fields(value: Any) -> dict[str, Any]:
+    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    return {name: _plain(entry) for name, entry in fields.items() if entry not in (None, ())}
+
+
+_PLAIN_FORMS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (Decimal, str),
+    (str, str.__str__),  # a conversion type is a member of an enumeration
+    (datetime, datetime.isoformat),
+    (Mapping, _plain_mapping),
+    ((list, tuple), _plain_list),
+    (Consent, Consent.as_dict),
+    ((Customer, LineItem), _plain_fields),
+)
+"""Type → the function that returns a value of it as plain data; all others are plain already."""
 
 
 def to_json(conversion: Conversion) -> str:
@@ -186,7 +199,7 @@ def _parsed(value: Any) -> Any:
         try:
             return parse_json(value)
         except InvalidConversionError:
-            pass  # the field says what it must be
+            pass  # the field's own check raises
     return value
 
 
@@ -209,14 +222,21 @@ def _check_names(model: type[Any], prefix: str, fields: Mapping[Any, Any]) -> No
     attributes = {field.alias: field for field in attrs.fields(model) if field.init}
     for name in fields:
         if name not in attributes:
-            unknown = name if isinstance(name, str) and name.isprintable() else shown(name)
-            problem = f"is not a field of {model.__name__}"
-            for match in get_close_matches(unknown, attributes, n=1):
-                problem += f"; did you mean {match!r}?"
-            raise InvalidConversionError(f"{prefix}{unknown}", problem)
+            raise _unknown_field_error(model, prefix, name, attributes)
     for name, attribute in attributes.items():
         if attribute.default is attrs.NOTHING and name not in fields:
             raise InvalidConversionError(f"{prefix}{name}", "is missing")
+
+
+def _unknown_field_error(
+    model: type[Any], prefix: str, name: Any, names: Iterable[str]
+) -> InvalidConversionError:
+    """Return the error for the field *name*, with the most similar one of *names*."""
+    unknown = name if isinstance(name, str) and name.isprintable() else shown(name)
+    problem = f"is not a field of {model.__name__}"
+    for match in get_close_matches(unknown, names, n=1):
+        problem += f"; did you mean {match!r}?"
+    return InvalidConversionError(f"{prefix}{unknown}", problem)
 
 
 def _as_list(items: Any) -> list[Any]:

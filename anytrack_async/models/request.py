@@ -10,7 +10,7 @@ values are left out, and `Visitor.weakened` names their kinds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 
@@ -50,7 +50,7 @@ _HEADERS = frozenset(
     )
 )
 _LISTS = {"forwarded": ", ", "x-forwarded-for": ", ", "accept-language": ", ", "cookie": "; "}
-"""Headers that may come several times, and what joins them."""
+"""Headers that may come several times, and the separator that joins them."""
 
 _ATCLID, _ATCID = "atclid", "_atcid"
 _PARAMETERS = frozenset((*CLICK_NAMES, _ATCLID))
@@ -219,7 +219,7 @@ _VISIT_FIELDS = ("click_id", "ip_address", "user_agent", "page_url")
 
 
 def arguments_with(context: Visitor, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *fields*, arguments of a `Conversion`, and what *context* tells beside them.
+    """Return *fields*, arguments of a `Conversion`, with missing ones filled from *context*.
 
     A field that is given stays, and so do the customer's own ``fbc`` and ``fbp``.
 
@@ -268,7 +268,7 @@ def _known(
 
     The names of headers are in lower case; parameters and cookies have a letter case.
     """
-    # All pairs are looked at: the last of a list is what the nearest proxy wrote.
+    # All pairs are looked at, because the nearest proxy wrote the last value of a list.
     values_by_name: dict[str, list[str]] = {}
     items: Iterable[Any] = pairs.items() if isinstance(pairs, Mapping) else pairs
     for name, value in filter(_is_pair, items):
@@ -279,7 +279,12 @@ def _known(
             text = text.lower()
         if text in names and (content := _value(value)):
             values_by_name.setdefault(text, []).append(content)
-    lists = lists or {}
+    return _joined(values_by_name, lists or {})
+
+
+def _joined(
+    values_by_name: Mapping[str, Sequence[str]], lists: Mapping[str, str]
+) -> dict[str, str]:
     return {
         name: lists[name].join(values) if name in lists else values[0]
         for name, values in values_by_name.items()

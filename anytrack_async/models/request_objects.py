@@ -19,7 +19,7 @@ _PATH_CHARACTERS = "/:@!$&'()*+,;=~"
 def visitor_from_request(
     request: Any, trusted_proxies: TrustedProxies = (), *, property_id: str | None = None
 ) -> Visitor:
-    """Return what *request*, of nearly any web framework, tells about its visitor.
+    """Return the visitor of *request*, of nearly any web framework; see `visitor`.
 
     Args:
         request: a request of Starlette, FastAPI, Litestar, Quart, Django, Flask or aiohttp; an ASGI

@@ -32,13 +32,12 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     for key, item in mapping("sub_ids", value).items():
         if not isinstance(key, str):
             raise InvalidConversionError("sub_ids", "must have text keys only")
-        if type(item) is str and item.isprintable():
-            text: str | None = "" if is_blank(item) else item
-        else:
-            text = _text_or_none(item)
-        if text and len(text) > MAX_TEXT:
+        text = item if type(item) is str and item.isprintable() else _text_or_none(item)
+        if text is None or is_blank(text):
+            continue
+        if len(text) > MAX_TEXT:
             note_weakness(_OVER_LONG)
-        elif text:
+        else:
             texts[without_surrogates(key)] = text
     return texts
 

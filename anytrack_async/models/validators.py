@@ -96,7 +96,7 @@ def _decimal_of_text(field: str, value: str) -> Decimal:
     if text != value.strip():
         return _decimal(field, text)
     problem = _NOT_A_NUMBER if text else "must be a number, got blank text"
-    raise InvalidConversionError(field, _COMMA if _COMMAS.search(text) else problem)
+    raise InvalidConversionError(field, _COMMA if _COMMAS.search(text) else problem) from None
 
 
 def digits(path: str, value: object) -> str:
@@ -180,6 +180,10 @@ _NO_TIME = (
     "datetime.fromtimestamp(…, timezone.utc) for unix seconds"
 )
 
+_NO_ZONE = (
+    "needs a time zone, e.g. 2026-01-31T12:00:00+00:00 as text, or datetime.now(timezone.utc)"
+)
+
 
 def utc(field: str, value: datetime) -> datetime:
     """Return *value* in UTC.
@@ -194,7 +198,7 @@ def utc(field: str, value: datetime) -> datetime:
     if value.tzinfo is UTC:
         return value
     if value.utcoffset() is None:
-        raise InvalidConversionError(field, "needs a time zone, e.g. datetime.now(timezone.utc)")
+        raise InvalidConversionError(field, _NO_ZONE)
     try:
         return value.astimezone(UTC)
     except OverflowError:

@@ -81,7 +81,7 @@ class JoinableOutbox(Protocol):
     def append_results(
         self, conversions: Sequence[Conversion], row: Sequence[object]
     ) -> Sequence[AppendResult]:
-        """Return what `Outbox.append` would return.
+        """Return a result for each conversion, as `Outbox.append` does.
 
         Args:
             conversions: the conversions that `append_statement` was called with.

@@ -330,13 +330,13 @@ def queue_full_error(
         too_large: whether they would not fit into an empty outbox either.
     """
     of_bytes = waiting_bytes or {}
+    limits = {
+        name: f"conversions with {size:,} of at most {capacity_bytes:,} bytes"
+        for name, size in of_bytes.items()
+    }
     counts = [
-        (
-            f"{count} conversions with {of_bytes[name]:,} of at most {capacity_bytes:,} bytes"
-            if name in of_bytes
-            else f"{count} of at most {capacity} conversions"
-        )
-        + f" are waiting {f'for {name!r}' if name else 'and no destination is registered'}"
+        f"{count} {limits.get(name, f'of at most {capacity} conversions')} are waiting "
+        + (f"for {name!r}" if name else "and no destination is registered")
         for name, count in sorted(waiting.items())
     ]
     advice = "submit fewer at a time" if too_large else "try again once some are delivered"
@@ -344,10 +344,14 @@ def queue_full_error(
     return QueueFullError(
         f"the outbox is full: {', '.join(counts)}, so none of these {new} was accepted; {advice}, "
         f"raise the {setting}, or forget a destination that is no longer used",
-        {name: count for name, count in waiting.items() if name},
-        {name: size for name, size in of_bytes.items() if name},
+        _of_destinations(waiting),
+        _of_destinations(of_bytes),
         too_large,
     )
+
+
+def _of_destinations(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if name}
 
 
 def not_open_error() -> OutboxError:

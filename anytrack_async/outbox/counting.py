@@ -92,7 +92,7 @@ class Counts:
         return counts
 
     def add(self, counts: Counts) -> None:
-        """Add what *counts* has."""
+        """Add *counts* to these counts."""
         for kind, numbers in counts.accepted.items():
             self.add_kind(kind, *numbers)
         for result, outcomes in counts.outcomes.items():
@@ -180,7 +180,7 @@ class Counts:
 
 
 def status_of(entry: FailedEntry) -> Status:
-    """Return what becomes of an entry that was not delivered."""
+    """Return the status of an entry that was not delivered."""
     if entry.due is not None:
         return Status.WAITING
     return Status.SKIPPED if entry.code == SKIPPED_CODE else Status.DEAD

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -92,9 +92,48 @@ Action: TypeAlias = Literal["replay", "discard"]
 """What may be done with dead letters, see `Outbox.replay` and `Outbox.discard`."""
 
 
+DeadLetterKey: TypeAlias = tuple[int, str]
+"""Position and destination of a dead letter."""
+
+
+class SearchPart(NamedTuple):
+    """One part of a search: the dead letters that fulfil the condition.
+
+    Attributes:
+        keys: position and destination of each, in log order.
+        end: the position up to which all dead letters were looked at; None if there are no more.
+    """
+
+    keys: Sequence[DeadLetterKey]
+    end: int | None
+
+    @classmethod
+    def merged(cls, parts: Iterable[SearchPart]) -> SearchPart:
+        """Return one part from those of several destinations.
+
+        With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the part ends at
+        8,000: after that, some of "meta" are not read yet.
+        """
+        parts = list(parts)
+        end = min((part.end for part in parts if part.end is not None), default=None)
+        keys = [key for part in parts for key in part.keys if end is None or key[0] <= end]
+        return cls(sorted(keys), end)
+
+    def limited(self, limit: int, after: int) -> SearchPart:
+        """Return the first *limit* keys, and all of the last position, of a part after *after*.
+
+        With a limit of 2, dead letters at (7, "anytrack"), (9, "anytrack") and (9, "meta") are one
+        page of 3, because the next page starts after position 9.
+        """
+        if len(self.keys) <= limit:
+            return self
+        end = self.keys[limit - 1][0] if limit else after
+        return SearchPart([key for key in self.keys if key[0] <= end], end)
+
+
 @attrs.frozen(kw_only=True)
 class DeadLetterPage:
-    """What one part of a search has found.
+    """The dead letters that one part of a search has found.
 
     Attributes:
         letters: the dead letters that fulfil the condition, in log order.

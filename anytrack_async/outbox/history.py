@@ -12,7 +12,7 @@ clock. If the date of the machine was wrong for an hour, so are the times of tha
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim
+from anytrack_async.outbox.checks import check_text
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -200,7 +201,7 @@ class ConversionPage:
 
 @runtime_checkable
 class KeepsHistory(Protocol):
-    """Optional part of an outbox that remembers what happened.
+    """Optional part of an outbox that keeps counts, failed attempts and times of delivery.
 
     Attempts and times of delivery are kept as long as the event id, counts for `COUNTS_KEPT_FOR`.
     """
@@ -328,17 +329,59 @@ LAST_POSITION = 2**63 - 1
 """A position after every other."""
 
 
-def event_ids_of_order(order_id: str) -> list[str]:
-    """Return the event ids that are made from an order id, except those of named events."""
-    return [order_event_id(kind, None, order_id) for kind in ConversionType]
+@attrs.frozen(kw_only=True)
+class SearchedIds:
+    """The ids that a search looks for; a conversion that has one of them matches.
+
+    Attributes:
+        event_id: the event id; None for none.
+        order_id: the order id; None for none.
+        click_id: AnyTrack's click id; None for none.
+
+    Raises:
+        InvalidArgumentError: an id is not text, or has half of a surrogate pair.
+    """
+
+    event_id: str | None = None
+    order_id: str | None = None
+    click_id: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("event_id", "order_id", "click_id"):
+            check_text(name, getattr(self, name))
+
+    @property
+    def event_ids(self) -> list[str]:
+        """The event id, and those made from the order id: ``sale:1001``, ``lead:1001``, …."""
+        ids = [] if self.event_id is None else [self.event_id]
+        if self.order_id is not None:
+            ids += [order_event_id(kind, None, self.order_id) for kind in ConversionType]
+        return list(dict.fromkeys(ids))
+
+    @property
+    def texts(self) -> list[bytes]:
+        r"""The order id and the click id as they look in a record, as UTF-8 or escaped.
+
+        Order ``bücher-7`` is stored as ``"bücher-7"`` or ``"b\u00fccher-7"``: up to four texts.
+        """
+        texts = [
+            json.dumps(value, ensure_ascii=is_ascii).encode()
+            for value in (self.order_id, self.click_id)
+            if value is not None
+            for is_ascii in (True, False)
+        ]
+        return list(dict.fromkeys(texts))
+
+    def match(self, conversion: Conversion) -> bool:
+        """Return whether *conversion* has the order id or the click id."""
+        if self.order_id is not None and conversion.order_id == self.order_id:
+            return True
+        return self.click_id is not None and conversion.click_id == self.click_id
 
 
-def search_texts(*values: str | None) -> list[bytes]:
-    """Return how each of *values*, two at most, looks in a record, as UTF-8 or escaped."""
-    texts = [
-        json.dumps(value, ensure_ascii=is_ascii).encode()
-        for value in values
-        if value is not None
-        for is_ascii in (True, False)
-    ]
-    return list(dict.fromkeys(texts))
+def newest_first(
+    conversions: Iterable[RememberedConversion], limit: int
+) -> list[RememberedConversion]:
+    """Return the newest *limit* of *conversions*, each once, the newest first."""
+    by_seq = {item.seq: item for item in conversions}
+    return [by_seq[seq] for seq in sorted(by_seq, reverse=True)[:limit]]

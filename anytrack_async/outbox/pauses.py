@@ -81,7 +81,7 @@ async def save_pause(outbox: Outbox, destination: str, pause: Pause | None) -> b
 
 
 def _decoded(destination: str, value: bytes) -> Pause:
-    # A pause that cannot be read is a pause: sending what an operator has stopped would be worse.
+    # A pause that cannot be read still pauses: sending against an operator's order would be worse.
     try:
         fields = orjson.loads(value)
         since = float(fields["since"])

@@ -53,7 +53,7 @@ async def execute_within(transaction: Any, statement: Statement) -> Sequence[Any
     Raises:
         InvalidArgumentError: *transaction* is something else, or has no transaction; nothing was
             executed.
-        Exception: what *transaction* raises; one of SQLAlchemy does not show the parameters.
+        Exception: any exception of *transaction*; SQLAlchemy's do not show the parameters.
     """
     for kind, execute in _ASYNC.items():
         if _is(transaction, *kind):

@@ -12,7 +12,7 @@ from anytrack_async.models.consent import UNKNOWN_CONSENT, Consent, ConsentState
 from anytrack_async.settings.fields import build_settings, read_variables
 
 ConsentAction: TypeAlias = Literal["send", "limited", "skip"]
-"""``"send"`` sends everything, ``"limited"`` what needs no consent, ``"skip"`` nothing."""
+"""``"send"`` sends everything, ``"limited"`` the data that need no consent, ``"skip"`` nothing."""
 
 _ACTIONS: Sequence[str] = get_args(ConsentAction)
 

@@ -87,8 +87,8 @@ class DeliverySettings:
         prune_every: seconds between prunes of the outbox, which drop conversions that every
             destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
-            the same file again sends nothing. Setting the date of the machine shortens it not; see
-            `SQLiteOutbox` for the time in which no process runs.
+            the same file again sends nothing. Setting the date of the machine does not shorten that
+            time; see `SQLiteOutbox` for periods in which no process runs.
         keep_dead_letters: seconds for which a dead letter is kept; then it is discarded, with the
             event `DeadLettersExpired`. Default: None, which keeps it for ever, because nothing that
             was accepted should disappear by itself. The client looks for them when it is opened and

@@ -76,10 +76,11 @@ class ResponseLimits:
 
     Attributes:
         max_body: bytes of the body of a successful read, decompressed. 10,000 records of a list
-            take about 4 MB.
+            take about 4 MB. A body of 128 KiB or more may have one object for every 80 bytes of
+            this limit, and one other value for every 8.
         max_reply: bytes of every other body, decompressed: a response to a delivery, or an error.
-        max_head: bytes of status line and headers. The same number limits what surrounds the pieces
-            of a chunked body, trailers included, apart from a quarter of the body's size.
+        max_head: bytes of status line and headers. A chunked body may have as many bytes around its
+            pieces, trailers included, plus a quarter of the body's size.
         max_headers: number of headers.
         max_informational: number of informational (1xx) responses before the response itself.
         max_seconds: seconds for an exchange from connecting to the last byte; None for four times

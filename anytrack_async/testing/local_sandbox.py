@@ -77,7 +77,7 @@ class LocalSandbox:
         return self._app.payloads.read(service, masked=masked)
 
     def ledger(self, *, ids: bool = False) -> dict[str, Any]:
-        """Return what each service received, accepted and rejected; see `sandbox.ledger`."""
+        """Return the conversions that each service got, by result; see `sandbox.ledger`."""
         return self._app.ledger.as_dict(ids=ids)
 
     def reset(self) -> None:

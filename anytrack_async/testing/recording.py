@@ -1,4 +1,4 @@
-"""`RecordingClient` and `RecordingSink`: they remember what an application tracked."""
+"""`RecordingClient` and `RecordingSink`: they remember an application's conversions."""
 
 from __future__ import annotations
 

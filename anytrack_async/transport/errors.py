@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
@@ -130,7 +131,16 @@ _PUBLIC = frozenset(
 """Fields that identify the conversion and its problem, but not the customer."""
 
 _MIN_QUOTED_LENGTH = 3  # characters; shorter texts occur in any message by chance
+_CALL_FAILED = re.compile(r"\[Errno (\d+)\] Connect call failed \([^)]*\)")
 _WHITESPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
+
+
+def _connection_problem(exc: httpx.ConnectError) -> str:
+    """Return why no connection was opened, without addresses, which `safe_text` would mask.
+
+    ``[Errno 111] Connect call failed ('203.0.113.5', 443)`` → ``Connection refused``
+    """
+    return _CALL_FAILED.sub(lambda match: os.strerror(int(match[1])), str(exc))
 
 
 def safe_text(text: str, max_length: int = 200) -> str:
@@ -231,7 +241,7 @@ def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
         case httpx.TimeoutException():
             return f"no response within {timeout:g} s"
         case httpx.ConnectError():
-            return f"connection to {host} failed: {safe_text(str(exc))}"
+            return f"connection to {host} failed: {safe_text(_connection_problem(exc))}"
         case httpx.DecodingError():
             return "the body of the response cannot be decompressed"
         case _:

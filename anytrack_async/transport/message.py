@@ -11,7 +11,6 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import anyio.to_thread
 import httpx
 import orjson
 
@@ -21,9 +20,6 @@ from anytrack_async.settings.http import ResponseLimits
 Transport: TypeAlias = httpx.AsyncBaseTransport
 """An injected transport: any object with httpx's asynchronous transport interface."""
 
-_BIG_BODY = 131_072  # bytes of JSON that take about a millisecond to parse
-_LIST_START = re.compile(r'\s*\{\s*"data"\s*:\s*\[\s*')
-_SEPARATOR = re.compile(r"\s*([,\]])\s*")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"  # a pair: \ud83d\ude00
@@ -32,7 +28,6 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_decode_value = json.JSONDecoder().raw_decode
 _MAX_DEPTH = 300  # levels of nesting
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _OUTLINE = bytes(
@@ -255,14 +250,24 @@ def _parse(content: bytes, outline: bytes) -> Any:
             return orjson.loads(content)
         except orjson.JSONDecodeError:
             pass
-    return _parse_leniently(_decode_text(content))
+    return parse_leniently(decode_text(content.removeprefix(BOM_UTF8)))
 
 
-def _parse_leniently(text: str) -> Any:
+def parse_leniently(text: str) -> Any:
+    """Return the JSON *text*, with what only `parse_json` accepts.
+
+    Raises:
+        ValueError: *text* is not JSON.
+    """
     text = _replace_escapes(text)
     if _may_be_deep(text, 0, len(text)):
         text = _without_deep_values(text)
-    return _tolerant_decoder.decode(text)
+    return tolerant_decoder.decode(text)
+
+
+def is_irregular(text: str, start: int, end: int) -> bool:
+    """Return whether the value there needs `parse_leniently`."""
+    return bool(_SURROGATE_ESCAPE.search(text, start, end)) or _may_be_deep(text, start, end)
 
 
 def _may_be_deep(text: str, start: int, end: int) -> bool:
@@ -279,7 +284,21 @@ def _integer(digits: str) -> int | str:
 
 
 # Unlike the usual decoder, it takes control characters in text, and any integer.
-_tolerant_decoder = json.JSONDecoder(strict=False, parse_int=_integer)
+tolerant_decoder = json.JSONDecoder(strict=False, parse_int=_integer)
+
+
+def end_of_value(text: str, start: int) -> int:
+    """Return the end of the object or list that begins at *start*.
+
+    Raises:
+        json.JSONDecodeError: it does not end.
+    """
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if not depth:
+            return token.end()
+    raise json.JSONDecodeError("the end is missing", text, start)
 
 
 def _without_deep_values(text: str) -> str:
@@ -303,8 +322,12 @@ def _without_deep_values(text: str) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _decode_text(content: bytes) -> str:
-    content = content.removeprefix(BOM_UTF8)
+def decode_text(content: bytes) -> str:
+    """Return *content*, or a piece of it, as text; what is not UTF-8 becomes U+FFFD.
+
+    Raises:
+        ValueError: too much of it is not.
+    """
     try:
         text = content.decode(errors="surrogatepass")
     except UnicodeDecodeError:
@@ -322,61 +345,3 @@ def _replace_escapes(text: str) -> str:
     if not _SURROGATE_ESCAPE.search(text):
         return text
     return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
-
-
-async def read_json(response: Response) -> Any:
-    """Return the JSON of *response*, which was read; a big body is parsed in a worker thread.
-
-    Raises:
-        DecodeError: the body is not JSON.
-    """
-    try:
-        if len(response.content) < _BIG_BODY:
-            return parse_json(response.content)
-        return await anyio.to_thread.run_sync(_parse_big, response.content, abandon_on_cancel=True)
-    except ValueError:
-        raise response.decode_error() from None
-
-
-def _parse_big(content: bytes) -> Any:
-    # A parser holds the interpreter lock until it is done, in a worker thread as well, and so would
-    # stall the event loop. Big bodies are lists of records, ``{"data": [{…}, {…}], "total": 2}``:
-    # these are parsed record by record, and the lock is free in between. Any other body, which is
-    # rarely big, is parsed at once.
-    try:
-        body = _parse_list(_decode_text(content))
-    except (ValueError, RecursionError):
-        body = None
-    return parse_json(content) if body is None else body
-
-
-def _parse_list(text: str) -> dict[str, Any] | None:
-    start = _LIST_START.match(text)
-    if start is None:
-        return None
-    records, position, more = [], start.end(), True
-    while more:
-        record, end = _decode_record(text, position)
-        position = end
-        records.append(record)
-        separator = _SEPARATOR.match(text, position)
-        if separator is None:
-            return None
-        position, more = separator.end(), separator[1] == ","
-    return {"data": records, **_parse_remaining(text[position:].lstrip())}
-
-
-def _decode_record(text: str, position: int) -> tuple[Any, int]:
-    try:
-        record, end = _decode_value(text, position)
-    except ValueError:
-        record, end = _tolerant_decoder.raw_decode(text, position)
-    if _SURROGATE_ESCAPE.search(text, position, end) or _may_be_deep(text, position, end):
-        record = _parse_leniently(text[position:end])
-    return record, end
-
-
-def _parse_remaining(text: str) -> dict[str, Any]:
-    # `, "total": 2}` → `{"total": 2}`
-    fields: dict[str, Any] = _parse_leniently("{" + text.removeprefix(","))
-    return fields

@@ -22,13 +22,8 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.telemetry.http import ACTIVE, HttpTelemetry
 from anytrack_async.transport.errors import QUOTING_ERRORS, service_error, transport_error
 from anytrack_async.transport.httpx import HttpxEngine
-from anytrack_async.transport.message import (
-    Engine,
-    Request,
-    Response,
-    Transport,
-    read_json,
-)
+from anytrack_async.transport.long_json import ListReader, read_json
+from anytrack_async.transport.message import Engine, Request, Response, Transport
 from anytrack_async.transport.retry import LimitedEngine, RetryingEngine
 from anytrack_async.transport.secrets import Secrets
 
@@ -140,18 +135,26 @@ class Session:
         request = self._request(method, path, params, content, headers)
         return self._exchange(self._engine, request, grants_secrets)
 
-    async def get(self, *path: str, params: Mapping[str, str] | None = None) -> Any:
+    async def get(
+        self,
+        *path: str,
+        params: Mapping[str, str] | None = None,
+        read_list: ListReader | None = None,
+    ) -> Any:
         """Read JSON, with retries.
 
         Args:
             path: segments below the base URL; each is percent-encoded.
             params: the query.
+            read_list: reads the list in ``"data"``, in a worker thread if it is long, so that the
+                records of a long list are never all in memory.
 
         Raises:
             WrongEventLoopError: the session is in use in another event loop.
             TransportError: there is no response, after the last retry.
             ServiceError: the status is not a 2xx, after the last retry; a subclass by status.
             DecodeError: the response is not JSON.
+            ResponseLimitError: the response is over a limit, or has too many values for it.
         """
         if self.check is not None:
             self.check()
@@ -160,7 +163,7 @@ class Session:
         response = await self._exchange(self._reads, request)
         if not response.success:
             raise service_error(response)
-        return await read_json(response)
+        return await read_json(response, self._http.limits, read_list)
 
     def authorize(self, token: str) -> None:
         """Use *token* as bearer token from now on.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 
 from anytrack_async.models.contradiction import summary
-from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.base import Depth, Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.web_console.pages import Context, position
 from anytrack_async.web_console.selection import AGES, PAGE_SIZE, LetterSelection
@@ -88,9 +88,13 @@ async def dead_letters(context: Context, request: Request) -> Response:
         after=after,
         summary=summary,
         total=sum(depth.dead for depth in depths.values()),
-        retrying={name: depth.retrying for name, depth in depths.items() if depth.retrying},
+        retrying=_retrying(depths),
         reasons=await _retry_reasons(context, outbox),
     )
+
+
+def _retrying(depths: Mapping[str, Depth]) -> dict[str, int]:
+    return {name: depth.retrying for name, depth in depths.items() if depth.retrying}
 
 
 def _whole_conversions(letters: Sequence[DeadLetter], size: int) -> Sequence[DeadLetter]:

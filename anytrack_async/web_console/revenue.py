@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from starlette.requests import Request
@@ -38,10 +38,10 @@ class Row:
 
     Attributes:
         name: the kind.
-        number: how many.
+        number: number of conversions on the day.
         value: their revenue, in one currency.
-        number_before: how many a week before.
-        value_before: their revenue.
+        number_before: number of conversions a week before.
+        value_before: revenue of the conversions a week before.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Row:
 
 @attrs.frozen(kw_only=True)
 class Answers:
-    """What AnyTrack says of the day.
+    """AnyTrack's own numbers of the day.
 
     Attributes:
-        report: its totals; None if it did not tell.
+        report: the totals; None if AnyTrack did not answer.
         affiliates: the affiliates with the most revenue.
-        problem: why it did not tell; else empty.
+        problem: why AnyTrack did not answer; empty if it did.
     """
 
     report: DailyReport | None = None
@@ -84,38 +84,60 @@ async def conversions(context: Context, request: Request) -> Response:
     """Return the page."""
     outbox, day = await context.source.outbox(), _day(request.query_params.get("day", ""))
     past = history.kept(outbox)
-    before = day - _WEEK
-    week = await _counts(past, before - timedelta(days=6), day) if past else ()
-    counts = [item for item in week if _date(item) == day]
-    counts_before = [item for item in week if _date(item) == before]
-    currencies = _by_number([*counts, *counts_before], lambda item: item.currency)
-    currency = request.query_params.get("currency", "") or (currencies[0] if currencies else "")
-    of_currency = [item for item in counts if item.currency == currency]
-    of_currency_before = [item for item in counts_before if item.currency == currency]
+    week = await _counts(past, day - _WEEK - timedelta(days=6), day) if past else ()
     return await context.page(
         request,
         "conversions.html",
         day=day,
-        before=before,
+        before=day - _WEEK,
         next_day=day + timedelta(days=1),
         previous_day=day - timedelta(days=1),
         is_today=day >= _today(),
         keeps_history=past is not None,
-        currency=currency,
-        currencies=compare(counts, counts_before, lambda item: item.currency),
-        total=compare(of_currency, of_currency_before, lambda _: "All"),
-        days=_days([item for item in week if item.currency == currency], before),
-        tables={
-            "Type": compare(of_currency, of_currency_before, lambda item: item.conversion_type),
-            "Source": compare(of_currency, of_currency_before, lambda item: item.source or "none"),
-            "Campaign": compare(
-                of_currency, of_currency_before, lambda item: item.campaign or "none"
-            ),
-        },
-        revenue_by_hour=_chart(of_currency, of_currency_before, day, before),
+        **_comparisons(week, day, request.query_params.get("currency", "")),
         recent=await _recent(outbox, request),
         answers=await _answers(context, request, day),
     )
+
+
+_TABLES: Final[Mapping[str, Callable[[AcceptedCount], str]]] = {
+    "Type": lambda item: item.conversion_type,
+    "Source": lambda item: item.source or "none",
+    "Campaign": lambda item: item.campaign or "none",
+}
+"""Title of a table of the page → the name of the row that a count belongs to."""
+
+
+def _comparisons(week: Sequence[AcceptedCount], day: date, currency: str) -> dict[str, Any]:
+    """Return values for the template: *day* beside the same weekday before, in one currency.
+
+    Args:
+        week: counts of the 14 days that end with *day*.
+        day: the day of the page.
+        currency: the currency to show; empty for the one with the most conversions.
+    """
+    before = day - _WEEK
+    counts, counts_before = _of_day(week, day), _of_day(week, before)
+    if not currency:
+        currencies = _by_number([*counts, *counts_before], lambda item: item.currency)
+        currency = next(iter(currencies), "")
+    now, then = _in_currency(counts, currency), _in_currency(counts_before, currency)
+    return {
+        "currency": currency,
+        "currencies": compare(counts, counts_before, lambda item: item.currency),
+        "total": compare(now, then, lambda _: "All"),
+        "days": _days(_in_currency(week, currency), before),
+        "tables": {title: compare(now, then, name) for title, name in _TABLES.items()},
+        "revenue_by_hour": _chart(now, then, day, before),
+    }
+
+
+def _of_day(counts: Iterable[AcceptedCount], day: date) -> list[AcceptedCount]:
+    return [item for item in counts if _date(item) == day]
+
+
+def _in_currency(counts: Iterable[AcceptedCount], currency: str) -> list[AcceptedCount]:
+    return [item for item in counts if item.currency == currency]
 
 
 async def _counts(past: KeepsHistory, first: date, last: date) -> Sequence[AcceptedCount]:

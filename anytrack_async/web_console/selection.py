@@ -183,6 +183,9 @@ class LetterSelection:
                 self.destination or None, to_filter(self.condition), within=within
             )
             return step.count, step.after is not None
+        return await self._count_one_by_one(outbox)
+
+    async def _count_one_by_one(self, outbox: Outbox) -> tuple[int, bool]:
         total = 0
         async for _ in self.stream(outbox):
             total += 1

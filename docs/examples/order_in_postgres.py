@@ -1,6 +1,6 @@
 """An order and its conversion in one transaction of PostgreSQL: both are stored, or neither.
 
-$ pip install 'anytrack-async[postgres]' 'sqlalchemy[asyncio]'
+$ pip install 'anytrack_async[postgres]' 'sqlalchemy[asyncio]'
 $ ANYTRACK_OUTBOX=postgresql://user@host/shop python order_in_postgres.py
 """
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.backfilling.dates import written_parser
-from anytrack_async.backfilling.times import time_parser
+from anytrack_async.backfilling.times import time_parser, written_parser
 from anytrack_async.errors import InvalidConversionError
 
 moments = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2999, 12, 31)).map(

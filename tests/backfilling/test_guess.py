@@ -107,6 +107,12 @@ def test_answered_questions_make_the_proposal_whole():
             "Adresse e-mail",
         ),
         (
+            ("order_id", "total", "currency", "ordered_at", "email"),  # of the README's example
+            ("1", "12,50", "EUR", "2026-05-01T10:00:00Z", "x@example.com"),
+            "order_id",
+            "email",
+        ),
+        (
             ("Bestelnummer", "Totaal", "Valuta", "Besteldatum", "E-mailadres"),
             ("1", "12,50", "EUR", "2026-05-01T10:00:00Z", "x@example.com"),
             "Bestelnummer",

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from anytrack_async import BackfillSettings, Conversion, ConversionType
 from anytrack_async.backfilling.compiled import RowMapper
-from anytrack_async.backfilling.contacts import ContactTable
-from anytrack_async.backfilling.presets.event_names import type_of
+from anytrack_async.backfilling.presets.hubspot import ContactTable
 from anytrack_async.backfilling.presets.registry import find_preset
 from anytrack_async.backfilling.rules import Skip
+from anytrack_async.backfilling.vocabulary import type_of
 from anytrack_async.errors import InvalidConversionError
 
 TIME = "2026-05-01T10:00:00Z"

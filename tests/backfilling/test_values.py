@@ -12,7 +12,7 @@ from anytrack_async import BackfillSettings, ConfigurationError, InvalidConversi
 from anytrack_async.backfilling.amounts import amount_parser
 from anytrack_async.backfilling.lifting import lift
 from anytrack_async.backfilling.times import time_parser
-from anytrack_async.client.spreadsheet import with_escape, without_escape
+from anytrack_async.client.export_formats import with_escape, without_escape
 
 MOMENT = datetime(2026, 5, 1, 8, tzinfo=UTC)
 

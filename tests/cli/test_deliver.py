@@ -79,6 +79,17 @@ def test_a_destination_that_needs_an_operator_has_an_exit_code(run, sandbox, out
     assert counts(sandbox) == [2, 0, 2]
 
 
+def test_a_paused_destination_is_not_waited_for(run, sandbox, outbox_path):
+    store(outbox_path, leads(2))
+    run("outbox", "pause", "meta")
+
+    result = run("deliver", "--until-empty")
+
+    assert result.code == 5
+    assert "meta: 0 delivered, 2 waiting (paused)" in result.out.splitlines()[-1]
+    assert counts(sandbox) == [2, 0, 2]
+
+
 def test_what_waits_for_a_destination_that_is_not_configured_has_an_exit_code(
     run, sandbox, outbox_path
 ):

@@ -23,7 +23,6 @@ OPTIONAL = (
     "anytrack_async.client.export",
     "anytrack_async.client.export_formats",
     "anytrack_async.client.export_parquet",
-    "anytrack_async.client.spreadsheet",
     "anytrack_async.models.answers",
     "anytrack_async.outbox.sqlite.outbox",
     "anytrack_async.destinations.hubspot.settings",

@@ -333,7 +333,7 @@ def _small_steps(monkeypatch):
     monkeypatch.setattr("anytrack_async.outbox.memory.outbox._DROPPED_PER_STEP", 5)
     monkeypatch.setattr("anytrack_async.outbox.sqlite.retention.ROWS_PER_STEP", 5)
     monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.ROWS_PER_STEP", 3)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.SEARCHED_PER_STEP", 3)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.DEAD_LETTERS_PER_STEP", 3)
 
 
 class TestMemory(MemoryMachine.TestCase):

@@ -14,6 +14,7 @@ MOST = 200_000_000  # bytes that are sent if the client does not close the conne
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_LIST = _OK + b'Content-Length: 8388000\r\n\r\n{"data":['  # a list nearly as long as the limit
 _ZEROS = bytes(65_536)
 
 
@@ -46,6 +47,9 @@ RESPONSES: Mapping[str, tuple[str, _Response]] = {
         "max_body",
         (_OK + b"Content-Encoding: gzip\r\n\r\n", _many(gzip.compress(b""))),
     ),
+    "empty_records": ("max_body", (_LIST, _many(b"{},"))),
+    "numbers": ("max_body", (_LIST, _many(b"0,"))),
+    "short_texts": ("max_body", (_LIST, _many(b'"1234567890",'))),
     "informational": ("max_informational", (b"", _many(b"HTTP/1.1 103 E\r\n\r\n"))),
     "header_lines": ("max_head", (_OK, _many(b"X-Header: 0123456789" * 20 + b"\r\n"))),
     "short_header_lines": ("max_headers", (_OK, _many(b"a:\r\n"))),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from math import inf, nan
 from typing import Any
 
 import httpx
@@ -15,13 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.errors import DecodeError
-from anytrack_async.transport import message
 from anytrack_async.transport.message import (
     Request,
     Response,
     parse_json,
     parse_retry_after,
-    read_json,
 )
 
 REQUEST = Request("meta", "POST", "https://a.test/me?q=secret", {"Token": "secret"}, b"secret")
@@ -157,39 +153,6 @@ def test_a_date_is_compared_with_the_servers_own():
 
 # Lenient JSON
 
-LENIENT = [
-    (rb'"a\ud83d"', "a\ufffd"),
-    (rb'"\udE00\uD83D"', "\ufffd\ufffd"),
-    (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
-    (rb'"\\ud83d"', r"\ud83d"),
-    (rb'"\\\ud83d\n"', "\\\ufffd\n"),
-    (b'"\xed\xa0\xbd"', "\ufffd"),
-    (b"NaN", nan),
-    (b"[Infinity, -Infinity, 1e999]", [inf, -inf, inf]),
-    (b'"caf\xe9 in Latin-1"', "caf\ufffd in Latin-1"),
-    (b'"a\x01\tb"', "a\x01\tb"),
-    (b'"a\tb\\ud83d"', "a\tb\ufffd"),
-]
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(("value", "expected"), LENIENT)
-async def test_a_broken_value_spoils_no_other(value: bytes, expected: Any):
-    record = b'{"x": ' + value + b"}"
-    for filling in (b"", FILLING.encode()):
-        content = b'{"data": [1, %b, "%b"], "more": %b}' % (record, filling, record)
-        body = await read_json(response(content))
-
-        assert repr(body["data"][:2]) == repr([1, {"x": expected}])
-        assert repr(body["more"]) == repr({"x": expected})
-
-
-@pytest.mark.asyncio
-async def test_a_byte_order_mark_is_ignored():
-    for filling in ("", FILLING):
-        document = {"data": [filling]}
-        assert await read_json(response(b"\xef\xbb\xbf" + big(document))) == document
-
 
 def test_an_object_with_a_broken_value_is_read():
     assert response(rb'{"x": "\ud83d"}').json_object() == {"x": "\ufffd"}
@@ -251,110 +214,12 @@ def test_what_every_python_could_read_is_cut_off_too():
     assert levels_of(body["a"]) == (299, None)
 
 
-@pytest.mark.asyncio
-@pytest.mark.parametrize("levels", [400, 2_000])
-async def test_a_deep_record_of_a_big_list_is_cut_off(levels: int):
-    body = await read_json(response(f'{{"data": [{deep(levels)}, "{FILLING}"]}}'.encode()))
-
-    depth, value = levels_of(body["data"][0])
-    assert 298 <= depth <= 300
-    assert value is None
-
-
 @given(st.integers(1, 250))
 def test_a_depth_that_python_can_read_is_kept(levels: int):
     assert parse_json(deep(levels).encode()) == json.loads(deep(levels))
 
 
-# Big JSON bodies
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-FILLING = "x" * 200_000
-
-
-def big(document: Any, **options: Any) -> bytes:
-    return json.dumps(document, **options).encode()
-
-
-@given(st.lists(VALUES, max_size=4), st.dictionaries(st.text(max_size=4), VALUES, max_size=3))
-@pytest.mark.asyncio
-async def test_a_big_list_reads_as_with_any_parser(records: list[Any], fields: dict[str, Any]):
-    document = {"data": [*records, FILLING], **{k: v for k, v in fields.items() if k != "data"}}
-
-    assert await read_json(response(big(document))) == document
-    assert await read_json(response(big(document, indent=1))) == document
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(
-    "document", [[FILLING], {"data": {"name": FILLING}}, {"other": FILLING, "data": []}, FILLING]
-)
-async def test_other_big_documents_are_read_too(document: Any):
-    assert await read_json(response(big(document))) == document
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(
-    "content",
-    [
-        big({"data": [FILLING]})[:-1],
-        big({"data": [FILLING]})[:-2],
-        big({"data": [1, FILLING]}).replace(b", ", b"; "),
-        big({"data": [FILLING]}) + b"more",
-        b'{"data": [' + FILLING.encode(),
-        b'{"data": ["' + b"\xff" * 200_000 + b'"]}',
-        FILLING.encode(),
-        b'{"data": [' + b"[" * 200_000,
-        b'{"data": [1], "more": ' + b"[" * 200_000,
-    ],
-)
-async def test_a_truncated_or_malformed_document_is_an_error(content: bytes):
-    with pytest.raises(DecodeError, match=r"^anytrack: the response \(status 200, \d+ bytes\)"):
-        await read_json(response(content))
-
-
-@pytest.mark.asyncio
-async def test_an_odd_record_of_a_big_list_costs_no_other():
-    odd = f'{{"a": {deep(5_000)}, "b": {"9" * 5_000}, "id": {2**64 + 1}}}'
-    content = f'{{"data": [{{"id": 1}}, {odd}, "{FILLING}"], "total": {2**70}}}'.encode()
-
-    body = await read_json(response(content))
-
-    assert body["data"][0] == {"id": 1}
-    assert body["data"][1]["id"] == 2**64 + 1
-    assert body["data"][1]["b"] == "9" * 5_000
-    assert body["data"][2] == FILLING
-    assert body["total"] == 2**70
-
-
-@pytest.mark.asyncio
-async def test_a_small_document_is_parsed_on_the_event_loop(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(message, "_parse_big", None)
-
-    assert await read_json(response(b'{"data": [1, 2]}')) == {"data": [1, 2]}
-
-
-@pytest.mark.asyncio
-async def test_a_big_list_is_parsed_record_by_record_in_a_worker_thread(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    decode, threads = message._decode_value, []
-
-    def spy(text: str, position: int) -> tuple[Any, int]:
-        threads.append(threading.get_ident())
-        return decode(text, position)
-
-    monkeypatch.setattr(message, "_decode_value", spy)
-    await read_json(response(big({"data": [{"name": "x" * 1000}] * 300})))
-
-    assert len(threads) == 300
-    assert threading.get_ident() not in threads
+# Replies
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "0", "NaN", '"\\ud800"', "1" * 4_000, '{"a":0}'])

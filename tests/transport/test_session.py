@@ -289,6 +289,10 @@ async def test_compressed_responses_are_read_though_none_are_requested():
     ("failure", "words"),
     [
         (httpx.ConnectError("[Errno 111] no"), "connection to api.test failed: [Errno 111] no"),
+        (
+            httpx.ConnectError("[Errno 111] Connect call failed ('203.0.113.5', 443)"),
+            "connection to api.test failed: Connection refused",
+        ),
         (httpx.ConnectTimeout("x"), "no connection to api.test within 30 s"),
         (httpx.ReadTimeout("x"), "no response within 30 s"),
         (TotalTimeout("x"), "no complete response within 120 s"),

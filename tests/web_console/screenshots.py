@@ -27,6 +27,7 @@ PICTURES = {
     "console-conversion": ("conversion?event_id=sale:T-795513", "light", 1100, 700),
     "console-conversions": ("conversions", "light", 1100, 760),
     "console-narrow": ("./", "light", 360, 640),
+    "console-settings": ("settings", "light", 1100, 500),  # the last one: a destination is paused
 }
 """Name → address, colour scheme, width and height."""
 
@@ -40,6 +41,12 @@ async def fill(scene: Scene) -> None:
     await anyio.to_thread.run_sync(scene.sandbox.down, "hubspot")
     await submit(scene, conversions[half:])
     await anyio.sleep(3)
+
+
+async def pause(scene: Scene) -> None:
+    """Pause a destination, as an admin does on the page of the settings."""
+    scene.client.pause("meta", reason="moving to another pixel", by="anna")
+    await anyio.sleep(1)
 
 
 async def submit(scene: Scene, conversions: list) -> None:
@@ -65,6 +72,8 @@ def main() -> None:
         scene.run(fill, scene)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, (address, scheme, width, height) in PICTURES.items():
+            if name == "console-settings":
+                scene.run(pause, scene)
             context = browser.new_context(
                 color_scheme=scheme, viewport={"width": width, "height": height}
             )

@@ -235,7 +235,7 @@ def test_searches_and_a_change_of_many_go_on_by_themselves(open_page, scene, mon
         monkeypatch.setattr(f"anytrack_async.web_console.{module}.FIRST_PART", 1)
         monkeypatch.setattr(f"anytrack_async.web_console.{module}.NEXT_PART", 1)
     monkeypatch.setattr("anytrack_async.outbox.sqlite.history.outbox.SEARCHED_PER_STEP", 1)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.SEARCHED_PER_STEP", 1)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.DEAD_LETTERS_PER_STEP", 1)
     monkeypatch.setattr("anytrack_async.web_console.letter_actions._AT_ONCE", 0.0)
     monkeypatch.setattr("anytrack_async.web_console.source._BETWEEN_STEPS", 0.7)
     page = open_page("dead-letters?text=unheard")

@@ -48,7 +48,7 @@ async def fill(outbox, count: int = 30) -> None:
 @pytest_asyncio.fixture
 async def outbox(tmp_path, monkeypatch):
     """Return an outbox with 30 dead letters, of which 10 are changed in a step."""
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.SEARCHED_PER_STEP", 10)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.DEAD_LETTERS_PER_STEP", 10)
     monkeypatch.setattr("anytrack_async.web_console.letter_actions._AT_ONCE", 0.05)
     monkeypatch.setattr("anytrack_async.web_console.source._BETWEEN_STEPS", 0.0)
     outbox = SQLiteOutbox(tmp_path / "outbox.db")

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from anytrack_async import Conversion, Finding, LaneState, console
-from anytrack_async.web_console import checks
+from anytrack_async.web_console import settings_page
 from tests.client.service import KEY, Service
 from tests.web_console.conftest import anna, browser
 
@@ -140,7 +140,7 @@ class CheckedSink:
     ],
 )
 async def test_a_check_that_fails_or_hangs_is_a_finding(monkeypatch, answer, words):
-    monkeypatch.setattr(checks, "_CHECK_WITHIN", 0.01)
+    monkeypatch.setattr(settings_page, "_CHECK_WITHIN", 0.01)
     service = Service()
     sink = CheckedSink(answer, service.meta().limits)
     async with service.client(sinks=[sink]) as client:

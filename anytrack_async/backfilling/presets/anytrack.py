@@ -53,6 +53,7 @@ DEMO = FileMapping(
     amounts="revenue",
     decimal=".",
     record=to_conversion,
+    notes=("`ago` is how many minutes before the back-fill the conversion happened.",),
 )
 
 PRESETS = (EXPORT, DEMO)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anytrack_async.backfilling.mapping import FileMapping, RowRule
-from anytrack_async.backfilling.presets.event_names import type_of
+from anytrack_async.backfilling.vocabulary import type_of
 
 _EVENTS = tuple(f"event {number}" for number in range(1, 31))
 

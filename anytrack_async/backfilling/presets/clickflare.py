@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.presets.event_names import type_of
+from anytrack_async.backfilling.vocabulary import type_of
 from anytrack_async.models.conversion import ConversionType
 
 

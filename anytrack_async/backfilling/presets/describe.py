@@ -21,10 +21,14 @@ The event id of a sale is `sale:<order id>`, the same as `track_sale(order_id=â€
 that was tracked when it was placed is not sent again, if the live integration uses the order id of
 the column below.
 
-A table lists which column is which field of the conversion; of several columns, the first one that
-is filled counts. Rows that are left out on purpose are counted by reason. Refunds and cancellations
-are counted; `--refunds custom` sends them as custom events `Refund`. Amounts and times that are not
-clear are rejected, with what to state. In Python, an option such as `--day-first` is the argument
+Each table lists the fields of a conversion, and the column that each is read from. Of several
+columns, the first that is not blank counts. In the name of a column, `*` stands for any text, and
+`[1-5]` for one of these digits.
+
+Where a list names the values "sent", a row with any other value is skipped. Skipped rows are
+counted by reason. Refunds and cancellations are counted too, and sent as custom events `Refund`
+with `--refunds custom`. A row whose amount or time has two meanings is rejected, and its reason
+names the option that decides. In Python, an option such as `--day-first` is the argument
 `day_first=True` of `BackfillSettings`.
 
 This page is made from the presets: `python -m anytrack_async.backfilling.presets.describe`.
@@ -52,6 +56,13 @@ def _section(preset: FileMapping) -> Iterator[str]:
         yield f"Recognised by {', '.join(_item(item) for item in preset.signature)}.\n"
     if preset.header:
         yield f"Without a header; columns: {_listed(preset.header[:5])}.\n"
+    yield from _table(preset)
+    facts = [*map(_rule, preset.rules), *_defaults(preset), *preset.notes]
+    if facts:
+        yield "\n".join(f"- {fact}" for fact in facts) + "\n"
+
+
+def _table(preset: FileMapping) -> Iterator[str]:
     yield "| field | column |\n|---|---|"
     for field, columns in preset.columns.items():
         yield f"| {_field(field)} | {_listed(columns)} |"
@@ -62,9 +73,6 @@ def _section(preset: FileMapping) -> Iterator[str]:
     if preset.amounts:
         yield from _amounts(preset)
     yield ""
-    facts = [*map(_rule, preset.rules), *_defaults(preset), *preset.notes]
-    if facts:
-        yield "\n".join(f"- {fact}" for fact in facts) + "\n"
 
 
 def _field(field: str) -> str:
@@ -80,7 +88,7 @@ def _amounts(preset: FileMapping) -> Iterator[str]:
             yield f"| `revenue` | {_sum(amount)} |"
         else:
             mark = " (default)" if choice == default[0] else ""
-            mark = " (default, second choice)" if choice in default[1:] else mark
+            mark = " (default, if that is blank)" if choice in default[1:] else mark
             yield f"| `revenue`, `--amount {choice}`{mark} | {_sum(amount)} |"
 
 
@@ -128,6 +136,8 @@ def _refusals(presets: Iterable[FileMapping]) -> Iterator[str]:
 def _item(item: str | Sequence[str]) -> str:
     if isinstance(item, str):
         return _code(item)
+    if len(item) == 1:
+        return _code(item[0])
     names = [_code(name) for name in item[:6]]
     return f"({' or '.join(names)}{' or â€¦' if len(item) > 6 else ''})"
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.presets.event_names import add_type
+from anytrack_async.backfilling.vocabulary import add_type
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import LineItem
 from anytrack_async.models.validators import amount

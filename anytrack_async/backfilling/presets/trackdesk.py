@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anytrack_async.backfilling.mapping import FileMapping, RowRule
-from anytrack_async.backfilling.presets.event_names import add_type
+from anytrack_async.backfilling.vocabulary import add_type
 
 PRESET = FileMapping(
     name="trackdesk",

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.presets.event_names import type_of
+from anytrack_async.backfilling.vocabulary import type_of
 from anytrack_async.models.conversion import ConversionType
 
 _PARAMETERS = {"et": "type", "txid": "transaction id"}
 
 
-def _add_parameters(fields: dict[str, Any], cell: Callable[[str], Any]) -> None:
-    """Read ``et`` and ``txid``, which may stand with or without their names."""
+def _parameters(cell: Callable[[str], Any]) -> dict[str, str]:
+    """Return the values of ``et`` and ``txid``, which may be written with or without their names.
+
+    ``et=Purchase`` and ``Purchase`` are the type; in ``txid=1001, Purchase``, the names show that
+    the two columns are exchanged.
+    """
     values = {"type": "", "transaction id": ""}
     for column in values:
         text = str(cell(column) or "").strip()
@@ -22,6 +26,12 @@ def _add_parameters(fields: dict[str, Any], cell: Callable[[str], Any]) -> None:
             values[parameter] = value.strip()
         elif not values[column]:
             values[column] = text
+    return values
+
+
+def _add_parameters(fields: dict[str, Any], cell: Callable[[str], Any]) -> None:
+    """Set order id and type from ``et`` and ``txid``."""
+    values = _parameters(cell)
     if values["transaction id"]:
         fields["order_id"] = values["transaction id"]
     kind = values["type"]

@@ -23,9 +23,8 @@ import attrs
 import orjson
 
 from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
-from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.consent import withhold_clicks, without_identity
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion, ConversionType
@@ -179,16 +178,31 @@ def _read_failure(
     own_code = _own_error_code(status, body)
     if own_code is not None and (outcome := outcome_unless_rejected(response, reason, code)):
         return outcome
-    if _is_about_access(response, own_code):
-        raise NeedsOperator(reason, code=code)
-    if status in _NO_SUCH_PATH and not _names_click(own_code or ""):
-        raise NeedsOperator(_ask_for_base_url(reason), cause="configuration", code=code)
-    if own_code is None or status in _ABOUT_EVERY_REQUEST:
-        raise NotAnyTrack(_ask_for_base_url(reason), cause="configuration", code=code)
+    _raise_unless_about_conversion(response, own_code, reason, code)
     if status == 409 and _names_duplicate(f"{own_code} {reason}"):
         report_unusual(response)
         return Outcome.delivered()
     return Outcome.rejected(reason, code=code)
+
+
+def _raise_unless_about_conversion(
+    response: Response, own_code: str | None, reason: str, code: str
+) -> None:
+    """Raise the signal of a refusal that concerns every conversion.
+
+    Args:
+        response: AnyTrack's response, or a proxy's.
+        own_code: the code of an error in AnyTrack's format, see `_own_error_code`.
+        reason: for the operator.
+        code: for the operator.
+    """
+    if _is_about_access(response, own_code):
+        raise NeedsOperator(reason, code=code)
+    status = response.status
+    if status in _NO_SUCH_PATH and not _names_click(own_code or ""):
+        raise NeedsOperator(_ask_for_base_url(reason), cause="configuration", code=code)
+    if own_code is None or status in _ABOUT_EVERY_REQUEST:
+        raise NotAnyTrack(_ask_for_base_url(reason), cause="configuration", code=code)
 
 
 def _is_about_access(response: Response, own_code: str | None) -> bool:

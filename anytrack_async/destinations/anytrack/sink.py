@@ -18,8 +18,8 @@ from anytrack_async.destinations.anytrack.settings import (
     collect_url,
     has_credentials,
 )
-from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
+from anytrack_async.destinations.responses import Confirmations
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits
 from anytrack_async.errors import CredentialsError, DecodeError, NotFoundError, ServiceError
 from anytrack_async.events import Observer, Weakened

@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
 from anytrack_async.destinations.anytrack.payload import NotAnyTrack
-from anytrack_async.destinations.confirmation import confirms
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import NeedsOperator
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.identifiers import id_from_number
@@ -110,9 +109,13 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
 def _says_failure(body: Mapping[str, Any]) -> bool:
     failed = any(body.get(name) is False for name in ("success", "ok", "result", "status"))
     if failed or body.get("error") or body.get("errors"):
-        return not _names_duplicate(
-            str(body.get("error") or body.get("message") or "")[:_LONGEST_LOOK]
-        )
+        message = str(body.get("error") or body.get("message") or "")
+        return not _names_duplicate(message[:_LONGEST_LOOK])
+    return _has_failure_status(body)
+
+
+def _has_failure_status(body: Mapping[str, Any]) -> bool:
+    """Return whether *body* is one such as ``{"status": "failed"}`` or ``{"code": 422}``."""
     status, code = body.get("status"), body.get("code")
     numbers = [number for number in (status, code) if type(number) is int]
     words = [word[:200] for word in (status, body.get("result")) if isinstance(word, str)]

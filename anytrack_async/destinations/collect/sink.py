@@ -32,8 +32,8 @@ from anytrack_async.destinations.collect.payload import (
 )
 from anytrack_async.destinations.collect.responses import read_outcome
 from anytrack_async.destinations.collect.settings import HOST, CollectSettings
-from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
+from anytrack_async.destinations.responses import Confirmations
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits, SinkSignal
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Observer, Weakened
@@ -198,11 +198,7 @@ class CollectSink:
 
     async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
         outcomes = [_preflight(conversion, self._consent) for conversion in batch]
-        sendable = [
-            conversion
-            for conversion, outcome in zip(batch, outcomes, strict=True)
-            if outcome is None
-        ]
+        sendable = _without_outcome(batch, outcomes)
         try:
             sent = await self._send(sendable) if sendable else ()
         except SinkSignal as signal:
@@ -288,6 +284,14 @@ def _preflight(conversion: Conversion, rule: ConsentRule) -> Outcome | None:
         if rule.action(state) != "send":
             return Outcome.skipped(NOTHING_LEFT)
     return Outcome.rejected(MISSING_IDENTITY, code="identity")
+
+
+def _without_outcome(
+    batch: Sequence[Conversion], outcomes: Sequence[Outcome | None]
+) -> list[Conversion]:
+    """Return the conversions of *batch* that preflight has given no outcome."""
+    pairs = zip(batch, outcomes, strict=True)
+    return [conversion for conversion, outcome in pairs if outcome is None]
 
 
 def _merged(

@@ -65,24 +65,31 @@ def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
     Source: HubSpot, CRM API, batch upsert, the responses 200 and 207.
     """
     index = _InputIndex(inputs)
-    result = BatchResult()
-    record_ids = result.record_ids
+    result = BatchResult(record_ids=_record_ids(index, body))
+    unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
+    if len(result.record_ids) == len(inputs) and not result.problems:  # nearly always
+        return result
+    trace_ids = (item["objectWriteTraceId"] for item in inputs)
+    if missing := [trace_id for trace_id in trace_ids if trace_id not in result]:
+        problem = _FOREIGN  # of a proxy's login page, for example: then no attempt counts
+        if _is_batch_response(body):
+            problem = _problem_of_missing(len(inputs), len(missing), unattributed_errors)
+        result.problems |= dict.fromkeys(missing, problem)
+    return attrs.evolve(result, problems=_mask_own_values(inputs, result.problems))
+
+
+def _record_ids(index: _InputIndex, body: Any) -> dict[str, str]:
+    """Return trace id → id of each record in the results of *body*."""
+    record_ids = {}
     for record in objects_in(body, "results"):
         trace_id = index.find_record(record)
         if trace_id is not None and (record_id := record.get("id")):
             record_ids[trace_id] = str(record_id)
-    unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
-    if len(record_ids) == len(inputs) and not result.problems:  # nearly always
-        return result
-    trace_ids = (item["objectWriteTraceId"] for item in inputs)
-    missing = [trace_id for trace_id in trace_ids if trace_id not in result]
-    if missing and not (isinstance(body, Mapping) and ("results" in body or "errors" in body)):
-        # Not HubSpot's, as of a proxy's login page: then no attempt counts.
-        result.problems |= dict.fromkeys(missing, _FOREIGN)
-    elif missing:
-        problem = _problem_of_missing(len(inputs), len(missing), unattributed_errors)
-        result.problems |= dict.fromkeys(missing, problem)
-    return attrs.evolve(result, problems=_mask_own_values(inputs, result.problems))
+    return record_ids
+
+
+def _is_batch_response(body: Any) -> bool:
+    return isinstance(body, Mapping) and ("results" in body or "errors" in body)
 
 
 def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Problem]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from anytrack_async.destinations.confirmation import confirms, confirms_without_body
 from anytrack_async.destinations.hubspot.mapping import to_custom_event
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import (
@@ -15,6 +14,7 @@ from anytrack_async.destinations.hubspot.problem import (
     ProblemKind,
 )
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.responses import confirms, confirms_without_body
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.transport.message import Response

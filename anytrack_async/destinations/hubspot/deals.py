@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import attrs
 
-from anytrack_async.destinations.confirmation import confirms_without_body
 from anytrack_async.destinations.hubspot.batch_results import (
     BatchResult,
     failed_inputs,
@@ -36,6 +35,7 @@ from anytrack_async.destinations.hubspot.responses import (
 )
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.steps import ConfirmedInputs, Steps
+from anytrack_async.destinations.responses import confirms_without_body
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status, delivered_as
 from anytrack_async.transport.message import Response

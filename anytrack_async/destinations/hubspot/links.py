@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from anytrack_async.destinations.confirmation import confirms_without_body
 from anytrack_async.destinations.hubspot.batch_results import (
     UNACCOUNTED,
 )
@@ -24,6 +23,7 @@ from anytrack_async.destinations.hubspot.responses import (
     json_or_none,
     read_item_error,
 )
+from anytrack_async.destinations.responses import confirms_without_body
 
 Link: TypeAlias = tuple[str, str]
 """Ids of a deal and its contact."""

@@ -10,14 +10,15 @@ import anyio
 import attrs
 import orjson
 
-from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.hubspot.oauth import Credentials
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, Problem, ProblemKind
 from anytrack_async.destinations.hubspot.rate_limit import RateLimiter, reported_limits
 from anytrack_async.destinations.hubspot.responses import is_page, read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
-from anytrack_async.errors import DecodeError, TransportError
-from anytrack_async.transport.message import Response, Transport, read_json
+from anytrack_async.destinations.responses import Confirmations
+from anytrack_async.errors import DecodeError, ResponseLimitError, TransportError
+from anytrack_async.transport.long_json import read_json
+from anytrack_async.transport.message import Response, Transport
 from anytrack_async.transport.session import Session
 
 Path: TypeAlias = tuple[str, ...]
@@ -53,6 +54,7 @@ class Portal:
         self.rate_limiter = RateLimiter(lambda: self.credentials.identity, settings)
         self.zone: tzinfo | None = settings.time_zone
         self.confirmations = Confirmations(SERVICE)
+        self._limits = settings.http.limits
         self._has_accepted = False
 
     async def write(self, path: Path, inputs: Sequence[Any], *, counted: bool = True) -> Response:
@@ -105,9 +107,11 @@ class Portal:
         """
         response = await self.call("GET", path)
         try:
-            return await read_json(response)  # a portal may have thousands of properties
+            return await read_json(response, self._limits)  # a portal may have many properties
         except DecodeError as exc:
             raise _no_json(response) from exc
+        except ResponseLimitError as exc:
+            raise _unavailable(exc) from exc
 
     def read_batch_response(self, response: Response) -> Any:
         """Return the JSON of a 2xx *response* to `write`; its errors quote no secrets.
@@ -133,8 +137,7 @@ class Portal:
                 method, *path, content=content, headers={"Authorization": f"Bearer {token}"}
             )
         except TransportError as exc:
-            problem = Problem(kind=ProblemKind.UNAVAILABLE, message=str(exc.args[0]))
-            raise HubSpotError(problem) from exc
+            raise _unavailable(exc) from exc
         window.learn(anyio.current_time(), *reported_limits(response.headers))
         return response
 
@@ -156,6 +159,10 @@ def json_of(response: Response) -> Any:
         return response.json()
     except DecodeError as exc:
         raise _no_json(response) from exc
+
+
+def _unavailable(exc: TransportError) -> HubSpotError:
+    return HubSpotError(Problem(kind=ProblemKind.UNAVAILABLE, message=str(exc.args[0])))
 
 
 def _no_json(response: Response) -> HubSpotError:

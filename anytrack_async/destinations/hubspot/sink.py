@@ -225,28 +225,11 @@ class HubSpotSink:
 
     def preview(self, conversion: Conversion, /) -> Preview:
         """Return the deal and contact, or the custom event, of *conversion*; sends nothing."""
-        settings, problem = self._settings, preview_reason(conversion, self._consent)
+        problem = preview_reason(conversion, self._consent)
         conversion = limited(conversion, self._consent)
-        if settings.mode == "events":
-            event = to_custom_event(conversion, settings)
-            return Preview(
-                requests={"event": event} if event else {},
-                match_keys=[key for key in ("email", "utk") if event and key in event],
-                missing=() if event else ("email",),
-                problem=problem or ("" if event else _NO_CONTACT),
-                repeat="HubSpot drops events with the same uuid",
-            )
-        contact = to_contact(conversion, settings)
-        requests = {"deal": to_deal(conversion, settings)["properties"]}
-        if contact:
-            requests["contact"] = contact["properties"]
-        return Preview(
-            requests=requests,
-            match_keys=("email",) if contact else (),
-            missing=("email",) if settings.contacts and not contact else (),
-            problem=problem,
-            repeat="HubSpot updates the deal with the same anytrack_event_id",
-        )
+        if self._settings.mode == "events":
+            return _preview_event(conversion, self._settings, problem)
+        return _preview_deal(conversion, self._settings, problem)
 
     def use_token(self, token: str) -> None:
         """Use *token* from the next request on: an access token, with ``oauth`` a refresh token.
@@ -283,6 +266,34 @@ class HubSpotSink:
         except ConfigurationError as exc:
             # Every deal would be rejected: the lane holds until settings or portal are fixed.
             raise NeedsOperator(str(exc), cause="configuration", code="CONFIGURATION") from exc
+
+
+def _preview_event(conversion: Conversion, settings: HubSpotSettings, problem: str) -> Preview:
+    repeat = "HubSpot drops events with the same uuid"
+    event = to_custom_event(conversion, settings)
+    if not event:
+        missing = ("email",)
+        return Preview(requests={}, missing=missing, problem=problem or _NO_CONTACT, repeat=repeat)
+    return Preview(
+        requests={"event": event},
+        match_keys=[key for key in ("email", "utk") if key in event],
+        problem=problem,
+        repeat=repeat,
+    )
+
+
+def _preview_deal(conversion: Conversion, settings: HubSpotSettings, problem: str) -> Preview:
+    contact = to_contact(conversion, settings)
+    requests = {"deal": to_deal(conversion, settings)["properties"]}
+    if contact:
+        requests["contact"] = contact["properties"]
+    return Preview(
+        requests=requests,
+        match_keys=("email",) if contact else (),
+        missing=("email",) if settings.contacts and not contact else (),
+        problem=problem,
+        repeat="HubSpot updates the deal with the same anytrack_event_id",
+    )
 
 
 def _pad(outcomes: list[Outcome | None], size: int) -> Sequence[Outcome | None]:

@@ -19,8 +19,7 @@ import anyio
 import attrs
 import orjson
 
-from anytrack_async.destinations.confirmation import confirms
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,
@@ -247,7 +246,7 @@ class GraphError:
             return Action.SPLIT
         if self.transient or self.code in _FAILED or not self.is_json:
             return Action.RETRY
-        if self.subcode in _BAD_EVENT or self.code in _BAD_EVENT:
+        if self._is_about_event():
             return Action.REJECT
         if self._is_about_access():
             return Action.NEEDS_OPERATOR
@@ -261,6 +260,9 @@ class GraphError:
         is_documented = self.code in _CREDENTIALS or self.code == 100
         wrong_address = self.code in _SETUP or (self.status in _NO_SUCH_PATH and not is_documented)
         return "configuration" if wrong_address else "credentials"
+
+    def _is_about_event(self) -> bool:
+        return self.subcode in _BAD_EVENT or self.code in _BAD_EVENT
 
     def _is_about_access(self) -> bool:
         if self.code in _CREDENTIALS or self.code in _SETUP:

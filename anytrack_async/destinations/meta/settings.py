@@ -38,6 +38,7 @@ _CONSENT = ConsentRule(denied="skip")
 
 _MAX_PARTNER_AGENT = 22
 _MIB = 1024 * 1024
+_VERSION = re.compile(r"v\d+\.\d+")
 _REGION = re.compile(r"[A-Za-z]{2}")
 _ACTION_SOURCES = get_args(ActionSource)
 
@@ -52,6 +53,11 @@ def _partner_agent(_: object, __: object, value: Any) -> None:
 def _action_source(_: object, __: object, value: object) -> None:
     if value not in _ACTION_SOURCES:
         raise ConfigurationError(f"action_source must be one of {', '.join(_ACTION_SOURCES)}")
+
+
+def _version(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not _VERSION.fullmatch(value):
+        raise ConfigurationError(f"{field.name} must be a version such as 'v26.0'")
 
 
 def _region(_: object, __: object, value: Any) -> None:
@@ -82,7 +88,7 @@ class MetaSettings:
         app_secret: adds ``appsecret_proof`` to each request.
         test_event_code: shows the events under "Test events" in Events Manager.
         base_url: HTTPS, without the version.
-        api_version: version of the Graph API.
+        api_version: version of the Graph API, such as ``"v26.0"``.
         action_source: where conversions happen: ``"website"``, ``"app"``, ``"email"``, ….
         partner_agent: your platform's name, below 23 characters.
         event_name: returns Meta's name of an event, or None for the usual one: ``Purchase`` for a
@@ -128,7 +134,7 @@ class MetaSettings:
     app_secret: str | None = secret(default=None)
     test_event_code: str | None = attrs.field(default=None, validator=optional_header_value)
     base_url: str = attrs.field(default="https://graph.facebook.com", converter=base_url)
-    api_version: str = attrs.field(default="v26.0", validator=header_value)
+    api_version: str = attrs.field(default="v26.0", validator=_version)
     action_source: ActionSource = attrs.field(default="website", validator=_action_source)
     partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
     event_name: EventNameFunction | None = attrs.field(default=None, validator=optional_callable)

@@ -13,7 +13,6 @@ from typing import ClassVar, Self
 # Conversions with `MetaFields` are compared by their stored form. Importing that takes long, so it
 # is done here and not at the first comparison, when conversions come in.
 import anytrack_async.codec.storage as _storage  # noqa: F401
-from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
 from anytrack_async.destinations.meta.encoding import (
     Chunk,
@@ -29,6 +28,7 @@ from anytrack_async.destinations.meta.event import limited, to_event
 from anytrack_async.destinations.meta.responses import QuotaPacer, outcome_of_request
 from anytrack_async.destinations.meta.settings import CONSENT_VARIABLES, MetaSettings
 from anytrack_async.destinations.meta.user_data import check_normalise_extra
+from anytrack_async.destinations.responses import Confirmations
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Finding,

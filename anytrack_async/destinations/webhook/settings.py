@@ -41,11 +41,15 @@ def _url(_: object, __: object, value: Any) -> None:
         _port = parts.port
     except ValueError:
         raise ConfigurationError("url is not a URL: check host and port") from None
-    host = parts.hostname or ""
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+    if not _is_safe(parts.scheme, parts.hostname or ""):
         raise ConfigurationError("url must be https://… (plain http:// only to localhost)")
     if "@" in parts.netloc or "#" in value:
         raise ConfigurationError("url must not contain a user name or a fragment")
+
+
+def _is_safe(scheme: str, host: str) -> bool:
+    """Return whether a URL with *scheme* and *host* is encrypted, or stays on this machine."""
+    return bool(host) and (scheme == "https" or (scheme == "http" and is_loopback(host)))
 
 
 def _to_secrets(value: Any) -> tuple[Any, ...]:

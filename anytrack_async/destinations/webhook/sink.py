@@ -25,7 +25,7 @@ from anytrack_async.destinations.consent import (
     withhold_clicks,
     without_identity,
 )
-from anytrack_async.destinations.refusal import noting_status
+from anytrack_async.destinations.responses import noting_status
 from anytrack_async.destinations.sink import (
     Finding,
     NeedsOperator,

@@ -49,24 +49,32 @@ class RefusedMessages:
         own = info.config.subjects or []
         subjects = [self._subject] if self._subject else [f"{name}{SUFFIX}" for name in own]
         if any(name.endswith(f">{SUFFIX}") for name in subjects):
-            raise ConfigurationError(
-                f"stream {self._stream!r} has {', '.join(own)}, so that its refused messages would "
-                "come back to it: give JetStreamFeed(refused=…) a subject that it does not have"
-            )
-        missing = []
-        for name in subjects:
-            try:
-                keeper = await self._jetstream.find_stream_name_by_subject(name)
-            except NotFoundError:
-                missing.append(name)
-                continue
-            if keeper == self._stream:
-                raise ConfigurationError(
-                    f"stream {keeper!r} has the subject {name}, so that its refused messages would "
-                    "come back to it: give JetStreamFeed(refused=…) a subject that it does not have"
-                )
+            raise self._would_return(", ".join(own))
+        missing = [name for name in subjects if not await self._has_stream(name)]
         if missing:
             await self._jetstream.add_stream(name=f"{self._stream}_refused", subjects=missing)
+
+    async def _has_stream(self, subject: str) -> bool:
+        """Return whether a stream keeps the messages of *subject*.
+
+        Raises:
+            ConfigurationError: it is the stream that the refused messages come from.
+        """
+        from nats.js.errors import NotFoundError
+
+        try:
+            keeper = await self._jetstream.find_stream_name_by_subject(subject)
+        except NotFoundError:
+            return False
+        if keeper == self._stream:
+            raise self._would_return(f"the subject {subject}")
+        return True
+
+    def _would_return(self, subjects: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"stream {self._stream!r} has {subjects}, so that its refused messages would come back "
+            "to it: give JetStreamFeed(refused=…) a subject that it does not have"
+        )
 
     async def put(self, message: Msg, reason: str) -> None:
         """Keep *message* with the *reason*, then end it in its own stream.

@@ -144,7 +144,7 @@ class ClaimBuilder:
         self._add_entries(attrs.evolve(entries, attempts=[span.attempts] * len(entries)))
 
     def _lease_new(self) -> None:
-        """Lease what follows the cursor, and move the cursor past conversions of others."""
+        """Lease the conversions after the cursor; move it past those for other destinations."""
         progress, end = self._progress, self._log.end
         if self._space <= 0 or progress.cursor == end:
             return

@@ -11,6 +11,7 @@ from anytrack_async.outbox.dead_letters import (
     DeadLetterFilter,
     DeadLetterPage,
     DeadLetterStep,
+    SearchPart,
 )
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetters
@@ -34,12 +35,9 @@ class MemoryDeadLetterSteps(MemoryDeadLetters):
     ) -> DeadLetterPage:
         """Return dead letters that fulfil a condition; see `SearchesDeadLetters`."""
         destinations, after = self._searched(destination), check_number("after", after)
-        keys, end = self._part(destinations, where, after, within)
-        letters = reports.dead_letters(
-            self._log, destinations, keys, limit := check_number("limit", limit)
-        )
-        if len(keys) > limit:
-            end = letters[-1].seq if letters else after
+        part = self._part(destinations, where, after, within)
+        keys, end = part.limited(check_number("limit", limit), after)
+        letters = reports.dead_letters(self._log, destinations, keys)
         return DeadLetterPage(letters=letters, after=end)
 
     async def count_dead_letters(
@@ -72,25 +70,25 @@ class MemoryDeadLetterSteps(MemoryDeadLetters):
         where: DeadLetterFilter,
         after: int,
         within: int,
-    ) -> tuple[list[tuple[int, str]], int | None]:
-        """Look at *within* dead letters of each destination after a position.
+    ) -> SearchPart:
+        """Look at *within* dead letters of each destination after a position."""
+        now = self._clock()
+        return SearchPart.merged(
+            _search(name, progress, where, after, within, now)
+            for name, progress in destinations.items()
+        )
 
-        Returns:
-            Position and destination of those that fulfil *where*, in order, and the position up to
-            which all were looked at; None if there are no more.
-        """
-        parts: dict[str, list[int]] = {}
-        ends: list[int] = []
-        for name, progress in destinations.items():
-            seqs = nsmallest(within + 1, (seq for seq in progress.dead if seq > after))
-            ends += [seqs[within - 1]] if len(seqs) > within else []
-            parts[name] = seqs[:within]
-        end, now = min(ends, default=None), self._clock()
-        keys = [
-            (seq, name)
-            for name, seqs in parts.items()
-            for seq in seqs
-            if (end is None or seq <= end)
-            and reports.matches(where, destinations[name].exceptions[seq], now)
-        ]
-        return sorted(keys), end
+
+def _search(
+    name: str,
+    progress: DestinationProgress,
+    where: DeadLetterFilter,
+    after: int,
+    within: int,
+    now: float,
+) -> SearchPart:
+    seqs = nsmallest(within + 1, (seq for seq in progress.dead if seq > after))
+    end = seqs[within - 1] if len(seqs) > within else None
+    exceptions = progress.exceptions
+    matching = [seq for seq in seqs[:within] if reports.matches(where, exceptions[seq], now)]
+    return SearchPart([(seq, name) for seq in matching], end)

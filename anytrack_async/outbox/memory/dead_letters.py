@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.dead_letters import DeadLetter
+from anytrack_async.outbox.dead_letters import DeadLetter, SearchPart
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress
@@ -45,8 +45,8 @@ class MemoryDeadLetters(DeadLetterMethods):
         self, selection: DeadLetterSelection, after: int, limit: int
     ) -> Sequence[DeadLetter]:
         destinations = self._selected(selection.destination)
-        keys = self._find_dead(destinations, selection, after)
-        return reports.dead_letters(self._log, destinations, keys, limit)
+        found = SearchPart(sorted(self._find_dead(destinations, selection, after)), None)
+        return reports.dead_letters(self._log, destinations, found.limited(limit, after).keys)
 
     async def _replay_selected(self, selection: DeadLetterSelection) -> int:
         destinations = self._selected(selection.destination)

@@ -8,14 +8,12 @@ batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
-from anytrack_async.models.conversion import ConversionType
-from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.counting import Counts, Result, status_of
@@ -29,9 +27,13 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    SearchedIds,
+    newest_first,
 )
 from anytrack_async.outbox.memory.claim import LostAttempt
 from anytrack_async.outbox.memory.log import MemoryLog
+
+_K = TypeVar("_K")
 
 _MAX_COUNTS = 20_000
 """Counts of each kind that are kept, a few megabytes."""
@@ -46,7 +48,7 @@ class _Batch(NamedTuple):
 
 
 class MemoryHistory:
-    """What happened to the conversions of a memory outbox.
+    """The counts, failed attempts and times of delivery of a memory outbox.
 
     Args:
         log: the conversions.
@@ -187,14 +189,8 @@ class MemoryHistory:
         self.count_accepted()
         before = self._date() - max(remember, COUNTS_KEPT_FOR)
         accepted, outcomes = self.counts.accepted, self.counts.outcomes
-        for kind in [kind for kind in accepted if kind.hour < before]:
-            del accepted[kind]
-        for result in [result for result in outcomes if result.minute < before]:
-            del outcomes[result]
-        for kind in [*islice(accepted, max(len(accepted) - _MAX_COUNTS, 0))]:
-            del accepted[kind]
-        for result in [*islice(outcomes, max(len(outcomes) - _MAX_COUNTS, 0))]:
-            del outcomes[result]
+        _drop(accepted, [kind for kind in accepted if kind.hour < before])
+        _drop(outcomes, [result for result in outcomes if result.minute < before])
         positions = self._log.positions
         while self._batches and not any(map(positions.__contains__, self._batches[0].event_ids)):
             self._size -= len(self._batches.popleft().event_ids)
@@ -221,21 +217,14 @@ class MemoryHistory:
             if batch.attempt.status is Status.DELIVERED and event_id in batch.event_ids
         }
 
-    def find(
-        self, event_id: str | None, order_id: str | None, click_id: str | None, limit: int
-    ) -> list[RememberedConversion]:
-        """Return the conversions that have one of the given ids, the newest first."""
-        event_ids = [] if event_id is None else [event_id]
-        if order_id is not None:
-            event_ids += [order_event_id(kind, None, order_id) for kind in ConversionType]
-        items = {item.seq: item for item in map(self._by_event_id, event_ids) if item}
-        for seq in islice(reversed(self._log.stored_positions()), MAX_SCANNED):
-            conversion = self._log.entry(seq).conversion
-            if (order_id is not None and conversion.order_id == order_id) or (
-                click_id is not None and conversion.click_id == click_id
-            ):
-                items[seq] = self._stored(seq)
-        return [items[seq] for seq in sorted(items, reverse=True)[:limit]]
+    def find(self, ids: SearchedIds, limit: int) -> list[RememberedConversion]:
+        """Return the conversions that have one of *ids*, the newest first."""
+        conversions = [item for item in map(self._by_event_id, ids.event_ids) if item]
+        newest = islice(reversed(self._log.stored_positions()), MAX_SCANNED)
+        conversions += [
+            self._stored(seq) for seq in newest if ids.match(self._log.entry(seq).conversion)
+        ]
+        return newest_first(conversions, limit)
 
     def recent(self, before: int | None, limit: int) -> list[RememberedConversion]:
         """Return the newest remembered conversions below a position."""
@@ -243,9 +232,9 @@ class MemoryHistory:
         newest = reversed(self._log.stored_positions())
         stored = islice((seq for seq in newest if seq < end), limit)
         dropped = self._log.newest_dropped(end, limit)
-        items = {seq: self._stored(seq) for seq in stored}
-        items |= {item.seq: item for item in map(self._by_event_id, dropped) if item}
-        return [items[seq] for seq in sorted(items, reverse=True)[:limit]]
+        conversions = [self._stored(seq) for seq in stored]
+        conversions += [item for item in map(self._by_event_id, dropped) if item]
+        return newest_first(conversions, limit)
 
     def _by_event_id(self, event_id: str) -> RememberedConversion | None:
         record = self._log.find(event_id)
@@ -274,6 +263,14 @@ class MemoryHistory:
         )
 
 
+def _drop(counts: dict[_K, Any], old: Iterable[_K]) -> None:
+    """Drop *old* counts, and then the oldest of more than `_MAX_COUNTS`."""
+    for key in old:
+        del counts[key]
+    for key in [*islice(counts, max(len(counts) - _MAX_COUNTS, 0))]:
+        del counts[key]
+
+
 def _failed(failure: FailedEntry, destination: str, now: float, date: float) -> PastAttempt:
     return PastAttempt(
         destination=destination,
@@ -292,7 +289,7 @@ def _hours(times: Sequence[float], offset: float) -> Iterator[tuple[float, int]]
 
     Args:
         times: times on the outbox's clock.
-        offset: what to add for the date.
+        offset: seconds to add to get the date.
     """
     if times and int(min(times) + offset) // HOUR == int(max(times) + offset) // HOUR:
         yield times[0] + offset, len(times)

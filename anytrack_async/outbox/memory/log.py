@@ -196,19 +196,18 @@ class MemoryLog:
         }
 
     def accepted_between(
-        self, since: float, until: float | None, after: int, limit: int
+        self, since: float, until: float, after: int, limit: int
     ) -> list[tuple[int, str]]:
         """Return positions and event ids of conversions accepted in a period; see `ListsAccepted`.
 
-        When a dropped one was accepted is not known. If position 7 was dropped before *since*, all
-        up to 7 were accepted before it, and if position 20 was accepted after *until*, all from 20
-        on were: 8 to 19 are listed.
+        The log does not know when a dropped conversion was accepted. If position 7 was dropped
+        before *since*, all up to 7 were accepted before it, and if position 20 was accepted after
+        *until*, all from 20 on were: 8 to 19 are listed.
         """
         stored = [(seq, self.entry(seq)) for seq in self.stored_positions()]
         before = (seq for seq, entry in stored if entry.accepted_at < since)
         first = max(after, self._remembered.dropped_before(since), *before, 0)
-        late = (seq for seq, entry in stored if until is not None and entry.accepted_at > until)
-        end = min(late, default=self.end + 1)
+        end = min((seq for seq, entry in stored if entry.accepted_at > until), default=self.end + 1)
         pairs = self._remembered.accepted_after(first)
         pairs += [(seq, entry.conversion.event_id) for seq, entry in stored if seq > first]
         return [pair for pair in sorted(pairs) if pair[0] < end][:limit]

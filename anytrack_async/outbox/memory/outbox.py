@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
+from math import inf
 
 from anyio.lowlevel import checkpoint
 
@@ -202,8 +203,8 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
 
         With a capacity of 10,000 and a destination that accepts nothing, the others may get any
         number of conversions addressed to them. From 20,000 on, or half of the capacity in bytes,
-        its oldest 500 are set aside at a time, as retries that are due, so that memory is used for
-        what waits only.
+        the oldest 500 of the stuck destination are set aside at a time, as due retries, so that
+        only waiting conversions use memory.
         """
         is_short = self._log.length < max(2 * self._capacity, _DROPPED_PER_STEP)
         if is_short and self._log.extra_bytes_in_log <= self._capacity_bytes // 2:
@@ -255,13 +256,10 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
             if remote_ids:
                 self._log.add_remote_ids(claim.destination, claim.entries.event_ids, remote_ids)
             now = self._clock()
-            date = self._date() if failures else now
             self._history.settle(claim, failures, now)
             if self._log.extra_bytes:
-                retried = {failure.seq for failure in failures if failure.due is not None}
-                ended = (seq for seq in claim.entries.seqs if seq not in retried)
-                progress.extra_bytes -= self._log.extra_bytes_of(ended)
-            if retries := progress.settle(claim.lease_id, failures, now, date):
+                self._subtract_large(progress, claim, failures)
+            if retries := progress.settle(claim.lease_id, failures, now, self._date):
                 self._mark_reclaimable(retries)
             pushed_out = failures and self._bound_dead(claim.destination, progress, failures)
             count = self._droppable()
@@ -270,6 +268,14 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
                 # the conversions are in the processor's cache. Large ones are dropped at once.
                 self._drop(max(_DROPPED_PER_STEP, len(claim.entries)), now)
         return progress is not None
+
+    def _subtract_large(
+        self, progress: DestinationProgress, claim: Claim, failures: Sequence[FailedEntry]
+    ) -> None:
+        """Subtract the bytes of large conversions that no longer wait from those of *progress*."""
+        retried = {failure.seq for failure in failures if failure.due is not None}
+        ended = (seq for seq in claim.entries.seqs if seq not in retried)
+        progress.extra_bytes -= self._log.extra_bytes_of(ended)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
@@ -308,7 +314,8 @@ class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
         self._check_open()
         after, limit = check_number("after", after), check_number("limit", limit)
         since, until = check_period(since, until)
-        return self._log.accepted_between(since, until, after, limit)
+        end = inf if until is None else until
+        return self._log.accepted_between(since, end, after, limit)
 
     async def forgotten(self) -> int:
         """Return how many positions at the beginning of the log have no ids: `ListsAccepted`."""

@@ -14,6 +14,7 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
+    SearchedIds,
 )
 from anytrack_async.outbox.memory.history import MemoryHistory
 from anytrack_async.outbox.memory.progress import DestinationProgress
@@ -83,10 +84,9 @@ class MemoryPast:
         limit: int = 20,
     ) -> Sequence[RememberedConversion]:
         """Return the conversions that have one of the given ids; see `KeepsHistory`."""
-        event_id = check_text("event_id", event_id)
-        order_id, click_id = check_text("order_id", order_id), check_text("click_id", click_id)
+        ids = SearchedIds(event_id=event_id, order_id=order_id, click_id=click_id)
         self._check_open()
-        return self._history.find(event_id, order_id, click_id, check_number("limit", limit))
+        return self._history.find(ids, check_number("limit", limit))
 
     async def recent(
         self, *, before: int | None = None, limit: int = 50

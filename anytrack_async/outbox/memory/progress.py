@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from heapq import heappop, heappush
 
 import attrs
@@ -165,16 +165,25 @@ class DestinationProgress:
     # Ending
 
     def settle(
-        self, lease_id: int, failed: Sequence[FailedEntry], now: float, date: float
+        self, lease_id: int, failed: Sequence[FailedEntry], now: float, date: Callable[[], float]
     ) -> Sequence[int]:
-        """End a lease; return the positions of its retries, which are exceptions no longer."""
+        """End a lease; return the positions of its retries, which are exceptions no longer.
+
+        Args:
+            lease_id: the lease.
+            failed: the conversions that were not delivered.
+            now: unix seconds on the outbox's clock.
+            date: returns the date, unix seconds; called if conversions failed.
+        """
         lease = self.leases.pop(lease_id)
         self.claimed -= (size := lease.size)
         self.delivered += size - len(failed)
         for seq in lease.retries:
             del self.exceptions[seq]
-        for failure in failed:
-            self.add_exception(failure, now, date)
+        if failed:
+            failed_at = date()
+            for failure in failed:
+                self.add_exception(failure, now, failed_at)
         return lease.retries
 
     def add_exception(self, failure: FailedEntry, now: float, date: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from anytrack_async.models.outcome import Outcome, Report, Status, given_up, not_retried
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterKey
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress, FailedConversion
 from anytrack_async.outbox.memory.remembered import RememberedId
@@ -144,21 +144,10 @@ def matches(where: DeadLetterFilter, exception: FailedConversion, now: float) ->
 def dead_letters(
     log: MemoryLog,
     destinations: Mapping[str, DestinationProgress],
-    positions: Iterable[tuple[int, str]],
-    limit: int,
+    keys: Iterable[DeadLetterKey],
 ) -> list[DeadLetter]:
-    """Return up to *limit* of the dead letters at *positions*, and all of the last position.
-
-    With a limit of 2, dead letters at (7, "anytrack"), (9, "anytrack") and (9, "meta") are one
-    page of 3, because the next page starts after position 9.
-    """
-    keys = sorted(positions)
-    last = keys[:limit][-1:]
-    return [
-        _dead_letter(log, seq, name, destinations[name])
-        for seq, name in keys
-        if last and seq <= last[0][0]
-    ]
+    """Return the dead letters at *keys*."""
+    return [_dead_letter(log, seq, name, destinations[name]) for seq, name in keys]
 
 
 def _dead_letter(log: MemoryLog, seq: int, name: str, progress: DestinationProgress) -> DeadLetter:

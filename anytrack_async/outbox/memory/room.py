@@ -149,9 +149,9 @@ class MemoryRoom:
         """Count the bytes of new dead letters at *seqs*.
 
         Returns:
-            The positions of the oldest dead letters, which there is no more room for: they have as
-            many bytes as may wait, beside what waits. With 64 MiB and 32,768 usual dead letters,
-            the next two push out the first two.
+            The positions of the oldest dead letters, for which no room is left. Dead letters have
+            `capacity_bytes` of their own, in addition to those of waiting conversions: with 64 MiB,
+            32,768 dead letters of 2 KiB fit, and the next two push out the first two.
         """
         progress.dead_extra_bytes += self._log.extra_bytes_of(seqs)
         excess = progress.dead_bytes - self._capacity_bytes

@@ -1,4 +1,4 @@
-"""The room that an outbox in PostgreSQL has, without counting what waits in each append.
+"""The room of an outbox in PostgreSQL, without counting waiting conversions in each append.
 
 Counting takes longer than appending. So the counted room is a budget: each call takes from it, and
 the room is counted again once half of the budget is used, or after some seconds, because other
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 
 COUNTED_FOR = 5.0
-"""Seconds after which what waits is counted again."""
+"""Seconds after which waiting conversions are counted again."""
 
 
 class Budget:
@@ -25,11 +25,11 @@ class Budget:
         self._counted_at = 0.0
 
     def forget(self) -> None:
-        """Have what waits counted before the next append."""
+        """Let the next append count the waiting conversions first."""
         self._room = {}
 
     def count(self, waiting: Mapping[str, int]) -> None:
-        """Start anew with what waits for each destination; "" stands for none being registered."""
+        """Start a budget from *waiting*: destination → waiting conversions; "" if none is known."""
         self._room = {name: self._capacity - count for name, count in waiting.items()}
         self._counted = dict(self._room)
         self._counted_at = monotonic()
@@ -55,7 +55,7 @@ class Budget:
         return min((max(0, room) for _, room in self._addressed(recipients)), default=None)
 
     def full(self, recipients: Sequence[str] | None, added: int) -> dict[str, int]:
-        """Return the destinations without room for *added* more, with what waits for each."""
+        """Return destination → waiting conversions, of those without room for *added* more."""
         return {
             name: self._capacity - room
             for name, room in self._addressed(recipients)

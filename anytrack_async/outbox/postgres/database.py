@@ -36,7 +36,7 @@ def load_asyncpg() -> Any:
         import asyncpg
     except ImportError:
         raise ConfigurationError(
-            "an outbox in PostgreSQL needs asyncpg: pip install 'anytrack-async[postgres]'"
+            "an outbox in PostgreSQL needs asyncpg: pip install 'anytrack_async[postgres]'"
         ) from None
     return asyncpg
 

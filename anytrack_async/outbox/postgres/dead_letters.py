@@ -12,11 +12,14 @@ from anytrack_async.codec.storage import encode, memory_bytes
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.checks import (
-    USUAL_BYTES,
-    unknown_destination_error,
+from anytrack_async.outbox.checks import USUAL_BYTES, unknown_destination_error
+from anytrack_async.outbox.dead_letters import (
+    ALL,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterKey,
+    SearchPart,
 )
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.methods import DeadLetterMethods, DeadLetterSelection
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE
@@ -29,9 +32,6 @@ _PAGE_BYTES = 8 * 2**20
 
 _SEARCHED_AT_ONCE = 2_000
 """Dead letters that are compared with a filter before other tasks may run."""
-
-Key = tuple[int, str]
-"""Position and destination of a dead letter."""
 
 
 class _Reason(NamedTuple):
@@ -99,33 +99,29 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
         after: int,
         limit: int,
         within: int = _SEARCHED_AT_ONCE,
-    ) -> tuple[list[Key], int, bool]:
+    ) -> tuple[Sequence[DeadLetterKey], int, bool]:
         """Return keys by position, up to which position all were looked at, and if more follow.
 
         It looks at *within* dead letters of each destination, or at *limit* if that is more.
         """
         count = limit if where == ALL else max(limit, within)
         now, shift = await self._now_and_shift()
-        reasons: list[_Reason] = []
-        ends: list[int] = []
-        for name in names:
-            rows = await self._db.fetch(queries.DEAD, name, after, count)
-            await self._know_keys(row["error"] for row in rows)
-            reasons += [self._reason(row["seq"], name, row) for row in rows]
-            if len(rows) == count:
-                ends.append(rows[-1][0] if rows else after)
-        # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends
-        # at 8,000: after that, some of "meta" are not read yet.
-        end = min(ends, default=None)
-        keys = [
-            (reason.seq, reason.destination)
-            for reason in sorted(reasons)
-            if (end is None or reason.seq <= end) and reason.matches(where, now, shift)
-        ]
-        if len(keys) > limit:
-            end = keys[limit - 1][0] if limit else after
-            keys = [key for key in keys if key[0] <= end]
+        parts = [await self._search(name, where, after, count, now, shift) for name in names]
+        keys, end = SearchPart.merged(parts).limited(limit, after)
         return keys, after if end is None else end, end is not None
+
+    async def _search(
+        self, name: str, where: DeadLetterFilter, after: int, count: int, now: float, shift: float
+    ) -> SearchPart:
+        """Look at the next *count* dead letters of a destination after a position."""
+        rows = await self._db.fetch(queries.DEAD, name, after, count)
+        await self._know_keys(row["error"] for row in rows)
+        reasons = [self._reason(row["seq"], name, row) for row in rows]
+        matching = [reason for reason in reasons if reason.matches(where, now, shift)]
+        end = None
+        if len(rows) == count:
+            end = rows[-1]["seq"] if rows else after
+        return SearchPart([(reason.seq, name) for reason in matching], end)
 
     async def _keys_of(
         self,
@@ -134,22 +130,22 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
         where: DeadLetterFilter,
         after: int = 0,
         limit: int | None = None,
-    ) -> list[Key]:
+    ) -> Sequence[DeadLetterKey]:
         """Return the keys of dead letters of *event_ids*, and all of the last position."""
         now, shift = await self._now_and_shift()
+        matching = [
+            (reason.seq, reason.destination)
+            for reason in await self._reasons_of(event_ids)
+            if reason.matches(where, now, shift)
+        ]
+        keys = [(seq, name) for seq, name in sorted(matching) if seq > after and name in names]
+        return SearchPart(keys, None).limited(len(keys) if limit is None else limit, after).keys
+
+    async def _reasons_of(self, event_ids: Sequence[str]) -> list[_Reason]:
         ids = [event_id for event_id in event_ids if "\0" not in event_id]
         rows = await self._db.fetch(queries.DEAD_OF, ids)
         await self._know_keys(row["error"] for row in rows)
-        reasons = [self._reason(row["seq"], row["destination"], row) for row in rows]
-        keys = sorted(
-            (reason.seq, reason.destination)
-            for reason in reasons
-            if reason.seq > after
-            and reason.destination in names
-            and reason.matches(where, now, shift)
-        )
-        last = keys[:limit][-1:]
-        return [key for key in keys if last and key[0] <= last[0][0]]
+        return [self._reason(row["seq"], row["destination"], row) for row in rows]
 
     def _reason(self, seq: int, name: str, row: Any) -> _Reason:
         error = self._cipher.open_error(seq, name, row["error"])
@@ -160,7 +156,7 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
         now = await self._db.value(queries.NOW, self._fixed_now())
         return now, self._caller_now() - now
 
-    async def _read(self, keys: Sequence[Key]) -> tuple[list[DeadLetter], int | None]:
+    async def _read(self, keys: Sequence[DeadLetterKey]) -> tuple[list[DeadLetter], int | None]:
         """Return the dead letters at *keys*; and the last one's position if others follow."""
         if not keys:
             return [], None
@@ -168,6 +164,11 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
         rows = await self._db.fetch(queries.LETTERS, seqs, names, _PAGE_BYTES)
         await self._know_keys(row["payload"] for row in rows)
         await self._know_keys(row["error"] for row in rows)
+        end = rows[-1]["seq"] if rows and rows[-1]["seq"] < keys[-1][0] else None
+        return await self._decode_letters(rows), end
+
+    async def _decode_letters(self, rows: Sequence[Any]) -> list[DeadLetter]:
+        """Return dead letters, and log a warning for each that cannot be read."""
         _, shift = await self._now_and_shift()
         letters: list[DeadLetter] = []
         for count, row in enumerate(rows, 1):
@@ -179,7 +180,7 @@ class PostgresDeadLetters(PostgresStore, DeadLetterMethods):
                 )
             if count % DECODED_AT_ONCE == 0:
                 await checkpoint()
-        return letters, rows[-1]["seq"] if rows and rows[-1]["seq"] < keys[-1][0] else None
+        return letters
 
     def _decode(self, row: Any, shift: float) -> DeadLetter:
         return DeadLetter(

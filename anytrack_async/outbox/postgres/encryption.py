@@ -36,7 +36,7 @@ UNREADABLE_REASON = "the reason cannot be decrypted: it was damaged or changed"
 
 
 class RowCipher:
-    """Encrypts and decrypts what one open outbox stores; with no keys, it leaves texts as they are.
+    """Encrypts and decrypts the texts of one open outbox; without keys, texts stay as they are.
 
     Args:
         ring: the keys; None for none.

@@ -123,6 +123,10 @@ def describe(exc: BaseException) -> str:
         text = str(exc.args[0] if exc.args else type(exc).__name__).splitlines()[0]
         advice = _ADVICE.get(code)
         return f"{text} (error {code})" + (f": {advice}" if advice else "")
+    return _describe_connection_error(exc)
+
+
+def _describe_connection_error(exc: BaseException) -> str:
     if isinstance(exc, asyncio.TimeoutError | TimeoutError):
         return "the server did not answer in time: check that it is up and can be reached"
     if isinstance(exc, ConnectionError) and "SSL" in str(exc):

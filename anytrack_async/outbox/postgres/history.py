@@ -1,4 +1,4 @@
-"""`PostgresHistory`: what an outbox in PostgreSQL remembers of its past.
+"""`PostgresHistory`: the attempts, times of delivery and counts of an outbox in PostgreSQL.
 
 Counts are written by `CountWriter`, attempts and times of delivery by the functions that settle and
 release. All times are dates on the clock of the server.
@@ -7,7 +7,6 @@ release. All times are dates on the clock of the server.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from anyio.lowlevel import checkpoint
@@ -38,8 +37,8 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
-    event_ids_of_order,
-    search_texts,
+    SearchedIds,
+    newest_first,
     with_deliveries,
 )
 from anytrack_async.outbox.postgres import queries
@@ -180,30 +179,30 @@ class PostgresHistory(PostgresReports):
         limit: int = 20,
     ) -> Sequence[RememberedConversion]:
         """Return the conversions that have one of the given ids; see `KeepsHistory`."""
-        event_id = check_text("event_id", event_id)
-        order_id, click_id = check_text("order_id", order_id), check_text("click_id", click_id)
+        ids = SearchedIds(event_id=event_id, order_id=order_id, click_id=click_id)
         limit = check_number("limit", limit)
-        event_ids = [] if event_id is None else list(check_event_ids([event_id]))
-        if order_id is not None:
-            event_ids += event_ids_of_order(order_id)
-        by_seq = {item.seq: item for item in await self._remembered(event_ids)}
-        texts, before, scanned = search_texts(order_id, click_id), LAST_POSITION, 0
-        while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
-            # The server cannot search what is encrypted.
-            searched = None if self._cipher.listed or self._cipher.key_id else texts
-            rows = await self._db.fetch(
-                queries.SEARCH, before, SEARCHED_PER_STEP, BYTES_PER_STEP, searched
-            )
+        by_seq = {item.seq: item for item in await self._remembered(ids.event_ids)}
+        is_searched, before, scanned = bool(ids.texts), LAST_POSITION, 0
+        while is_searched and before and scanned < MAX_SCANNED and len(by_seq) < limit:
+            matching, before = await self._search_below(before, ids)
             scanned += SEARCHED_PER_STEP
-            *candidates, (before, _, _) = rows
-            matching = [
-                conversion.event_id
-                for conversion in await self._decoded(candidates)
-                if (order_id is not None and conversion.order_id == order_id)
-                or (click_id is not None and conversion.click_id == click_id)
-            ]
             by_seq |= {item.seq: item for item in await self._remembered(matching)}
-        return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
+        return newest_first(by_seq.values(), limit)
+
+    async def _search_below(self, before: int, ids: SearchedIds) -> tuple[list[str], int]:
+        """Search the newest stored conversions below a position, in one step.
+
+        Returns:
+            The event ids of those that match, and the position below which to go on; 0 at the end.
+        """
+        # The server cannot search encrypted records: then it returns all of them.
+        texts = None if self._cipher.listed or self._cipher.key_id else ids.texts
+        rows = await self._db.fetch(
+            queries.SEARCH, before, SEARCHED_PER_STEP, BYTES_PER_STEP, texts
+        )
+        *candidates, (before, _, _) = rows
+        matching = filter(ids.match, await self._decoded(candidates))
+        return [conversion.event_id for conversion in matching], before
 
     async def _decoded(self, candidates: Sequence[Any]) -> list[Conversion]:
         conversions: list[Conversion] = []
@@ -279,7 +278,7 @@ class PostgresHistory(PostgresReports):
 
 
 def _failed_ranges(claim: Claim, sent: int | None) -> Sequence[tuple[int, int, int]]:
-    """Return first and last position and attempts of what failed with a claim."""
+    """Return first and last position and attempts of each range of a claim that failed."""
     entries = claim.entries
     if sent is not None:
         seq = entries.seqs[sent]

@@ -79,7 +79,7 @@ class PostgresJoining(PostgresStore):
     def append_results(
         self, conversions: Sequence[Conversion], row: Sequence[Any]
     ) -> Sequence[AppendResult]:
-        """Return what `append` would return, from the row of `append_statement`."""
+        """Return the results, as `append` does, from the row of `append_statement`."""
         return results(AppendArguments.of(tuple(conversions), None), row[0], row[1])
 
     def _statement(

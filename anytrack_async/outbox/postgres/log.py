@@ -121,7 +121,7 @@ class Log:
         self._waiting_aside = asyncio.Semaphore(_WAITING_ASIDE)
 
     def forget_room(self) -> None:
-        """Have what waits counted before the next append."""
+        """Let the next append count the waiting conversions first."""
         self._budget.forget()
 
     async def finish(self) -> None:

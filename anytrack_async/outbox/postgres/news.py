@@ -129,7 +129,7 @@ class News:
         while True:
             try:
                 async with self._listening(address, wake) as ears:
-                    wake(None)  # what was told while nobody listened
+                    wake(None)  # notices may have been missed while there was no connection
                     pause = _RECONNECT[0]
                     await self._stay(ears)
             except _DeafError:

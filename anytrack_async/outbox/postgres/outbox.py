@@ -285,7 +285,7 @@ class PostgresOutbox(
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([call], timeout=_ENDED_WITHIN)
             if not call.cancel():
-                call.exception()  # nobody else would take note of it
+                call.exception()  # else asyncio logs that it "was never retrieved"
             raise
         return row
 

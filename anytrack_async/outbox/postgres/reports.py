@@ -31,7 +31,7 @@ _PRUNED_AT_ONCE = 5_000
 
 
 class PostgresReports(PostgresStore):
-    """The part of `PostgresOutbox` that tells what became of conversions, and drops old ones."""
+    """The part of `PostgresOutbox` that reports outcomes of conversions, and drops old ones."""
 
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
         """Return event id → outcomes at its destinations; see `Outbox.reports`."""

@@ -1,7 +1,8 @@
 """The schema of an outbox in PostgreSQL: its SQL, and bringing a database up to date.
 
-Functions in the database have a version in their name. A release that changes what one takes or
-returns adds another, so that processes of both releases work side by side while they are replaced.
+Functions in the database have a version in their name. A release that changes the arguments or the
+result of a function adds a new version, so that processes of both releases work side by side while
+the old ones are replaced.
 """
 
 from __future__ import annotations
@@ -108,10 +109,11 @@ _VERSION = """SELECT max(version), max((to_jsonb(format) ->> 'oldest')::int) FRO
 async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> int:
     """Return the version of the schema in the database, 0 if there is none.
 
-    It may be greater than `SCHEMA_VERSION`, if the later release left what this one uses.
+    It may be greater than `SCHEMA_VERSION` if the later release still has all functions that this
+    release uses.
 
     Raises:
-        SchemaVersionError: it did not.
+        SchemaVersionError: the later release has removed some of these functions.
     """
     try:
         row = await connection.fetchrow(in_schema(_VERSION, schema))

@@ -230,7 +230,7 @@ class Backlog(NamedTuple):
                 self.waiting[name] -= count_foreign(db, name, cursor, end)
 
     def full_for(self, recipients: str | None, added: int, capacity: int) -> dict[str, int]:
-        """Return the destinations without room for *added* more, with what waits for each."""
+        """Return destination → waiting conversions, of those without room for *added* more."""
         return {
             name: waiting
             for name, waiting in self.waiting.items()

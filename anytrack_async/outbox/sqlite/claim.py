@@ -266,7 +266,7 @@ class _ClaimBuilder:
             self._space = 0
 
     def _lease_new(self) -> None:
-        """Lease what follows the cursor, and move the cursor past conversions of others."""
+        """Lease the conversions after the cursor; move it past those for other destinations."""
         forecast = _forecast(self._sql, self._name)
         cursor, last = forecast.cursor, min(forecast.cursor + _POSITIONS_PER_STEP, forecast.end)
         entries, has_ended = self._read_range(cursor + 1, last, 0)

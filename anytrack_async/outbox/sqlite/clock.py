@@ -104,7 +104,7 @@ class FileClock:
 
 @cache
 def _boot_id() -> str:
-    """Return what identifies this boot of the machine; empty if the system does not tell."""
+    """Return an identifier of this boot of the machine; empty if the system has none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, ValueError):

@@ -49,7 +49,7 @@ class Database:
         may_wait: called while another process has the file locked; False ends the waiting.
         cipher: encrypts and decrypts rows; None if the file was opened without keys.
         damaged: destination → why its cursor cannot be relied on.
-        counts: what happened, counted for the history.
+        counts: the history's counts that are not written yet.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `append.Backlog`.
     """
@@ -151,7 +151,7 @@ class Database:
                 yield self.sql
                 now = self.clock.now()
                 # On a full disk, the space in the log is for deliveries.
-                if now >= self.counts.next_write and self.reserve.is_allocated():
+                if now >= self.counts.next_write and self.reserve.is_unused():
                     self.counts.write(self.sql)
                 if now >= self.clock.next_record:
                     self.clock.record(self.sql)

@@ -11,7 +11,12 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.checks import unknown_destination_error
-from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.dead_letters import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterKey,
+    SearchPart,
+)
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letter_search import reasons_of, search
 from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
@@ -25,7 +30,7 @@ _log = logging.getLogger("anytrack_async")
 _PAGE_BYTES = 8 * 2**20
 """Bytes that the records of one page may have, except those of one conversion."""
 
-SEARCHED_PER_STEP = 2_000
+DEAD_LETTERS_PER_STEP = 2_000
 """Dead letters that one job compares with a condition, in a few milliseconds."""
 
 
@@ -84,26 +89,16 @@ def read_page(
     """Return up to *limit* dead letters by position, and all of the last position.
 
     A condition may need many steps to find the next one: then the page is shorter or empty. One
-    step looks at *within* dead letters of each destination; by default at `SEARCHED_PER_STEP`.
+    step looks at *within* dead letters of each destination; by default at `DEAD_LETTERS_PER_STEP`.
     """
-    within = within or max(limit, SEARCHED_PER_STEP)
-    # Of all, or of one code, each that is looked at is one of the page.
+    within = within or max(limit, DEAD_LETTERS_PER_STEP)
+    # Without a condition, or with a code alone, which has an index, each dead letter that is looked
+    # at belongs to the page: a page of 100 looks at 100, not at 2,000.
     now, count = db.clock.now(), limit if where == DeadLetterFilter(code=where.code) else within
     with db.snapshot():
-        steps = [search(db, name, where, after, count, now) for name in names(db, destination)]
-        # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends
-        # at 8,000: after that, some of "meta" are not read yet.
-        end = min((step.end for step in steps if step.end is not None), default=None)
-        matching = sorted(
-            (reason.seq, reason.destination)
-            for step in steps
-            for reason in step.reasons
-            if end is None or reason.seq <= end
-        )
-        if len(matching) > limit:
-            end = matching[limit - 1][0] if limit else after
-            matching = [key for key in matching if key[0] <= end]
-        letters, is_full = _read_all(db, matching)
+        parts = [search(db, name, where, after, count, now) for name in names(db, destination)]
+        keys, end = SearchPart.merged(parts).limited(limit, after)
+        letters, is_full = _read_all(db, keys)
     if is_full:
         return Page(letters, letters[-1].seq, more=True, is_full=True)
     return Page(letters, after if end is None else end, more=end is not None)
@@ -125,8 +120,7 @@ def read_by_ids(
             for seq, name in matching_ids(db, event_ids, where, after)
             if name in selected
         ]
-        last = keys[:limit][-1:]
-        letters, _ = _read_all(db, [key for key in keys if last and key[0] <= last[0][0]])
+        letters, _ = _read_all(db, SearchPart(keys, None).limited(limit, after).keys)
     return Page(letters, after, more=False)
 
 
@@ -135,13 +129,13 @@ def matching_after(
 ) -> tuple[list[int], int | None]:
     """Return positions of some dead letters of a destination that fulfil *where*.
 
-    It looks at *within* of them, or at `SEARCHED_PER_STEP`.
+    It looks at *within* of them, or at `DEAD_LETTERS_PER_STEP`.
 
     Returns:
-        The positions, and the position up to which all were looked at; None if that was the last.
+        The positions, and the position up to which all were looked at; None if there are no more.
     """
-    step = search(db, name, where, after, within or SEARCHED_PER_STEP, db.clock.now())
-    return [reason.seq for reason in step.reasons], step.end
+    keys, end = search(db, name, where, after, within or DEAD_LETTERS_PER_STEP, db.clock.now())
+    return [seq for seq, _ in keys], end
 
 
 def matching_ids(
@@ -170,7 +164,7 @@ def _read(db: Database, seq: int, name: str) -> StoredDeadLetter:
     return letter._replace(payload=payload, digest=digest, error=error)
 
 
-def _read_all(db: Database, keys: Sequence[tuple[int, str]]) -> tuple[list[StoredDeadLetter], bool]:
+def _read_all(db: Database, keys: Sequence[DeadLetterKey]) -> tuple[list[StoredDeadLetter], bool]:
     """Return the dead letters at *keys*, in order, and whether they end before the last.
 
     They end before a position with which their records would have more than `_PAGE_BYTES`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from anytrack_async.outbox.dead_letters import DeadLetterFilter
+from anytrack_async.outbox.dead_letters import DeadLetterFilter, SearchPart
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.queries import dead_letters as queries
@@ -36,23 +36,11 @@ class StoredReason(NamedTuple):
         return where.matches(error=self.error, code=self.code, died_at=self.died_at, age=age)
 
 
-class Step(NamedTuple):
-    """The result of one step of a search.
-
-    Attributes:
-        reasons: those that fulfil the condition, by position.
-        end: the position up to which all were looked at; None if there are no more.
-    """
-
-    reasons: Sequence[StoredReason]
-    end: int | None
-
-
 class _Part(NamedTuple):
     """A part of the dead letters of a destination, and a condition, for the statements.
 
     Attributes:
-        end: see `Step`.
+        end: see `SearchPart`.
         parameters: of the statements that compare.
         has_code: whether the statements for a code have to be used.
     """
@@ -77,26 +65,26 @@ def _part(
 
 def search(
     db: Database, name: str, where: DeadLetterFilter, after: int, count: int, now: float
-) -> Step:
+) -> SearchPart:
     """Look at the next *count* dead letters of a destination after a position.
 
-    Those of one code have an index: then it is the next *count* of that code.
+    Codes have an index: if *where* has a code, these are the next *count* with that code.
     """
     part = _part(db, name, where, after, count, now)
     statement = queries.DEAD_REASONS_OF_CODE if part.has_code else queries.DEAD_REASONS
     rows = db.sql.execute(statement, part.parameters).fetchall()
     reasons = [item for item in reasons_of(db, rows, where) if item.matches(where, now)]
-    return Step(reasons, part.end)
+    return SearchPart([(reason.seq, reason.destination) for reason in reasons], part.end)
 
 
 def count_matching(
     db: Database, name: str, where: DeadLetterFilter, count: int
 ) -> tuple[int, int | None]:
-    """Return how many of the first *count* match, and `Step.end`."""
+    """Return how many of the first *count* match, and `SearchPart.end`."""
     now = db.clock.now()
     if where.text is not None:
-        step = search(db, name, where, 0, count, now)
-        return len(step.reasons), step.end
+        keys, end = search(db, name, where, 0, count, now)
+        return len(keys), end
     if where.code is not None and where == DeadLetterFilter(code=where.code):
         parameters = (name, 0, _LAST_POSITION, where.code)
         (number,) = db.sql.execute(queries.COUNT_CODE, parameters).fetchone()

@@ -42,7 +42,7 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
         after, limit = check_number("after", after), check_number("limit", limit)
         letters, more = list[pages.StoredDeadLetter](), True
         while more and within > 0 and len(letters) < limit:
-            size = min(within, pages.SEARCHED_PER_STEP)
+            size = min(within, pages.DEAD_LETTERS_PER_STEP)
             page = await self._run(
                 pages.read_page, destination, where, after, limit - len(letters), size
             )
@@ -76,7 +76,7 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
         """Replay or discard some dead letters after a position."""
         check_destination(destination)
         change, after = _CHANGES[action], check_number("after", after)
-        within = min(_CHANGED_PER_STEP, pages.SEARCHED_PER_STEP)
+        within = min(_CHANGED_PER_STEP, pages.DEAD_LETTERS_PER_STEP)
         changed = await self._run(_change, change, destination, where, after, within)
         return DeadLetterStep(count=changed.rows, after=changed.after)
 

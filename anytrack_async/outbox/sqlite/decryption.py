@@ -1,4 +1,4 @@
-"""Reading rows that may be encrypted: what these functions get may be plain as well.
+"""Reading rows that may be encrypted; these functions take plain rows as well.
 
 They import `encryption` when they meet the first encrypted row, so that it is never loaded for a
 file without any.

@@ -46,8 +46,8 @@ _DIGEST_BYTES = 16
 _POSITIONS_PER_STEP = 5_000
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
-"""Limits of what one transaction of a step reads and writes, so that it takes a few milliseconds:
-positions looked at, rows encrypted again, and their bytes."""
+"""Limits of one transaction of a step, so that it takes a few milliseconds: positions looked at,
+rows encrypted again, and bytes of these rows."""
 
 
 class RowCipher:
@@ -179,7 +179,7 @@ def open_error(db: Database, seq: int, destination: str, error: bytes) -> str | 
 
 
 def _cipher_for(db: Database, text: bytes) -> RowCipher | None:
-    """Return what opens *text*; None if the text is damaged.
+    """Return the cipher that opens *text*; None if the text is damaged.
 
     Raises:
         MissingKeyError: its key is not in the ring, but listed in the file.
@@ -265,7 +265,7 @@ class Rekeying:
             # Synced, so that no power failure brings rows with a removed key back.
             with db.transaction(synced=True) as sql:
                 sql.execute(queries.REMOVE_RETIRING_KEYS)
-            db.checkpoint(at_once=True)  # what was replaced is still in the write-ahead log
+            db.checkpoint(at_once=True)  # the replaced rows are still in the write-ahead log
         return Step(records + errors, more=end < last)
 
     def _bounds(self, end: int) -> tuple[object, ...]:

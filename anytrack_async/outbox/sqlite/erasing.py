@@ -38,7 +38,7 @@ class Erasing:
     """Reads the whole file once, and replaces the records of one person.
 
     Args:
-        erase: returns what replaces a conversion; None if it is another person's.
+        erase: returns the replacement of a conversion; None if it is another person's.
 
     Attributes:
         erased: the replaced conversions, in log order.
@@ -78,7 +78,7 @@ class Erasing:
     def _replacement(
         self, db: Database, event_id: str, payload: bytes, digest: bytes, *, note: bool = False
     ) -> tuple[Conversion, Conversion] | None:
-        """Return the stored conversion and what replaces it, if it is the person's."""
+        """Return the stored conversion and its replacement, if it is the person's."""
         payload, digest = decrypted_record(db, event_id, payload, digest)
         try:
             # Of JSON without the word, only a damaged one is worth decoding.

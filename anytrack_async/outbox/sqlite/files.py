@@ -225,6 +225,19 @@ class Reserve:
         except OSError:
             return False
 
+    def is_unused(self) -> bool:
+        """Return whether the lanes do not need the space: there is more on the disk.
+
+        The file is missing until the first conversion is accepted, so in a process that only
+        delivers.
+        """
+        try:
+            return os.lstat(self.file).st_size >= RESERVE_BYTES
+        except FileNotFoundError:
+            return not self.disk_is_full()
+        except OSError:
+            return False
+
     def release(self) -> bool:
         """Free the space; return whether there was any."""
         try:

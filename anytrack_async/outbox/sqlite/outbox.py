@@ -358,5 +358,5 @@ class SQLiteOutbox(
         await self._run_gently(retention.if_log_has_room, retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
-        )  # what was dropped is still in the write-ahead log
+        )  # the dropped rows are still in the write-ahead log
         return dropped

@@ -131,7 +131,7 @@ class WriteAheadLog:
             return 0
 
     def _restore_after_checkpoint(self) -> bool:
-        """Give the reserve its size with what pruning freed: a file shrinks at a checkpoint."""
+        """Fill the reserve with the space that pruning freed: a file shrinks at a checkpoint."""
         return self._size() > 0 and self._retry_checkpoint() and self._reserve.restore()
 
     def _retry_checkpoint(self) -> bool:
@@ -258,7 +258,7 @@ def use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
             f"mode {mode!r}): put the file on a local disk"
         )
     sql.execute("PRAGMA synchronous = NORMAL")
-    sql.execute("PRAGMA secure_delete = ON")  # overwrite what is deleted
+    sql.execute("PRAGMA secure_delete = ON")  # overwrite deleted rows with zeros
     sql.execute("PRAGMA fullfsync = ON")  # macOS: flush the drive's cache; elsewhere no difference
     sql.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     sql.execute("PRAGMA temp_store = MEMORY")  # no copy of a payload in a temporary file

@@ -1,4 +1,4 @@
-"""Rules about what an outbox says it accepted, by period and by event id; both are optional."""
+"""Rules about listing accepted conversions, by period and by event id; both are optional."""
 
 # ruff: noqa: D102, S101
 

@@ -65,7 +65,7 @@ async def erase(outbox: Outbox) -> Erasure:
 
 
 def erased(*order_numbers: int, **fields: Any) -> tuple[ErasedConversion, ...]:
-    """Return what `erase` says of some orders."""
+    """Return the part of the result of `erase` that is about some orders."""
     return tuple(
         ErasedConversion(event_id=f"sale:{order}", order_id=f"{order}", **fields)
         for order in order_numbers
@@ -80,7 +80,7 @@ async def empty_reasons(outbox: Outbox) -> int:
 
 
 async def fail(outbox: Outbox, error: str, *order_numbers: int, due: float | None = None) -> None:
-    """Settle what "alpha" can claim now: some orders fail with *error*."""
+    """Settle everything that "alpha" can claim now: some orders fail with *error*."""
     claim = await outbox.claim("alpha", CAPACITY, LEASE)
     failed = [attrs.evolve(item, error=error) for item in failures(claim, *order_numbers, due=due)]
     assert await outbox.settle(claim, failed)
@@ -117,22 +117,22 @@ class ReasonRules(Rules):
     async def test_reasons_at_conversions_of_others_are_emptied_too(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2, 3))
         claim = await outbox.claim("alpha", CAPACITY, LEASE)
-        words = {1: "with jane@example.com", 2: "with Jane%40example.com", 3: "with joe@x.example"}
+        words = ("with jane@example.com", "with Jane%40example.com", "with joe@x.example")
         failed = [
-            attrs.evolve(item, error=words[order])
-            for order in words
-            for item in failures(claim, order)
+            attrs.evolve(item, error=error)
+            for item, error in zip(failures(claim, 1, 2, 3), words, strict=True)
         ]
         assert await outbox.settle(claim, failed)
         await outbox.discard("alpha", ["sale:2"])
 
         assert await empty_reasons(outbox) >= 2
 
-        assert [letter.error for letter in await outbox.dead_letters()] == ["", words[3]]
-        reports = await outbox.reports([f"sale:{order}" for order in words])
-        outcomes = [reports[f"sale:{order}"].outcomes["alpha"] for order in words]
-        assert [outcome.error for outcome in outcomes] == [None, None, words[3]]
-        assert [outcome.code for outcome in outcomes] == ["E1"] * 3
+        assert [letter.error for letter in await outbox.dead_letters()] == ["", words[2]]
+        event_ids = ["sale:1", "sale:2", "sale:3"]
+        reports = await outbox.reports(event_ids)
+        outcomes = [reports[event_id].outcomes["alpha"] for event_id in event_ids]
+        reasons = [(outcome.code, outcome.error) for outcome in outcomes]
+        assert reasons == [("E1", None), ("E1", None), ("E1", words[2])]
 
     async def test_many_reasons_are_all_looked_at(self, outbox: Outbox, clock: Clock) -> None:
         numbers = range(1, 91)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.base import Appended, Outbox
+from anytrack_async.outbox.base import Appended, Claim, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
@@ -166,17 +166,15 @@ class CrashRules(SharingRules):
         self, outbox: Outbox, other: Outbox, clock: Clock
     ) -> None:
         await outbox.append(sales(*range(60)))
-        late = [await outbox.claim("alpha", 1, LEASE) for _ in range(20)]
+        late = await claim_often(outbox, limit=1, times=20)
         await self.crash()
         clock.advance(LEASE + 1)
-        taken_over = [await other.claim("alpha", 3, LEASE) for _ in range(15)]
+        taken_over = await claim_often(other, limit=3, times=15)
         assert not {claim.lease_id for claim in late} & {claim.lease_id for claim in taken_over}
 
-        for claim in late:
-            assert not await outbox.settle(claim)
+        assert await count_settled(outbox, late) == 0
 
-        for claim in taken_over:
-            assert not claim.entries or await other.settle(claim)
+        assert await count_settled(other, taken_over) == len(taken_over)
         late_orders = await deliver(other, "alpha")
         numbers = [number for claim in taken_over for number in orders(claim)] + late_orders
         assert sorted(numbers) == [*range(60)]
@@ -206,3 +204,14 @@ class CrashRules(SharingRules):
 
         assert len(accepted) == 80
         assert sorted(await deliver(outbox, "alpha")) == sorted(accepted)
+
+
+async def claim_often(outbox: Outbox, *, limit: int, times: int) -> list[Claim]:
+    """Claim up to *limit* conversions, *times* times; return the claims that have some."""
+    claims = [await outbox.claim("alpha", limit, LEASE) for _ in range(times)]
+    return [claim for claim in claims if claim.entries]
+
+
+async def count_settled(outbox: Outbox, claims: Sequence[Claim]) -> int:
+    """Settle *claims*; return how many had not lost their leases."""
+    return sum([await outbox.settle(claim) for claim in claims])

@@ -115,12 +115,7 @@ class SharingRules(Rules):
         taken_over = await other.claim("alpha", 2, LEASE)
         assert orders(taken_over) == [1, 2]
 
-        if answer == "settle":
-            assert not await outbox.settle(late, failures(late, 1))
-        elif answer == "renew":
-            assert not await outbox.renew(late, 100 * LEASE)
-        else:
-            assert not await outbox.release(late, due=0, counts_as_attempt=True)
+        assert not await end_late(outbox, late, answer)
 
         assert not (await outbox.claim("alpha", 2, LEASE)).entries
         assert not await outbox.dead_letters()
@@ -188,13 +183,7 @@ class SharingRules(Rules):
             await target.append(sales(number), random.choice((None, ["alpha"])))
             claim = await target.claim("alpha", random.randrange(1, 4), LEASE)
             fate = random.choice(("settle", "fail", "retry", "release", "die"))
-            if fate == "settle":
-                await target.settle(claim)
-            elif fate in ("fail", "retry") and claim.entries:
-                due = clock.now + LEASE if fate == "retry" else None
-                await target.settle(claim, failures(claim, *orders(claim)[:1], due=due))
-            elif fate == "release" and claim.entries:
-                await target.release(claim, due=clock.now, counts_as_attempt=True)
+            await end_at_random(target, claim, fate, clock.now)
             clock.advance(LEASE / 4)
         clock.advance(2 * LEASE)
         depth = (await outbox.depths())["alpha"]
@@ -205,6 +194,26 @@ class SharingRules(Rules):
         delivered = await deliver(other, "alpha")
         assert len(delivered) == depth.waiting
         assert (await outbox.depths())["alpha"].waiting == 0
+
+
+async def end_late(outbox: Outbox, claim: Claim, answer: str) -> bool:
+    """Settle, renew or release a claim; return whether that worked."""
+    if answer == "settle":
+        return await outbox.settle(claim, failures(claim, 1))
+    if answer == "renew":
+        return await outbox.renew(claim, 100 * LEASE)
+    return await outbox.release(claim, due=0, counts_as_attempt=True)
+
+
+async def end_at_random(outbox: Outbox, claim: Claim, fate: str, now: float) -> None:
+    """End a claim: *fate* is ``"settle"``, ``"fail"``, ``"retry"``, ``"release"`` or ``"die"``."""
+    if fate == "settle":
+        await outbox.settle(claim)
+    elif fate in ("fail", "retry") and claim.entries:
+        due = now + LEASE if fate == "retry" else None
+        await outbox.settle(claim, failures(claim, *orders(claim)[:1], due=due))
+    elif fate == "release" and claim.entries:
+        await outbox.release(claim, due=now, counts_as_attempt=True)
 
 
 async def prune(outbox: Outbox) -> None:

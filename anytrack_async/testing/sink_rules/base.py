@@ -51,7 +51,7 @@ class Attempt:
 
 
 async def attempt(sink: Sink, batch: Sequence[Conversion]) -> Attempt:
-    """Call `Sink.deliver`, and check what every call has to keep to."""
+    """Call `Sink.deliver`, and check the rules for every call."""
     signal: SinkSignal | None = None
     error: Exception | None = None
     outcomes: list[Outcome | None] = []
@@ -65,15 +65,19 @@ async def attempt(sink: Sink, batch: Sequence[Conversion]) -> Attempt:
             signal, error = Unavailable(type(exc).__name__), exc
             outcomes += [None] * len(batch)
     assert len(outcomes) == len(batch), "there must be one outcome for each conversion"
+    _check_result(outcomes, signal)
+    texts = [f"{outcome!r}" for outcome in outcomes]
+    texts += traceback.format_exception(error) if error else []
+    return Attempt(outcomes, signal, "\n".join(texts))
+
+
+def _check_result(outcomes: Sequence[Outcome | None], signal: SinkSignal | None) -> None:
     if signal is not None:
         assert signal.reason, "a signal needs a reason"
         assert None in outcomes, "a signal is about conversions without an outcome"
     for outcome in filter(None, outcomes):
         assert outcome.status in SINK_STATUSES, f"a sink cannot return {outcome.status!r}"
         assert outcome.status is Status.DELIVERED or outcome.error, "a failure needs a reason"
-    texts = [f"{outcome!r}" for outcome in outcomes]
-    texts += traceback.format_exception(error) if error else []
-    return Attempt(outcomes, signal, "\n".join(texts))
 
 
 SINK_STATUSES = (Status.DELIVERED, Status.RETRY, Status.REJECTED, Status.SKIPPED)

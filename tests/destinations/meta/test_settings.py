@@ -26,6 +26,7 @@ from anytrack_async.models.meta_types import ActionSource
         ({"partner_agent": 5}, "partner_agent"),
         ({"event_name": "Purchase"}, "event_name must be a function"),
         ({"http": 30}, r"http must be a HttpSettings\(…\), got int"),
+        ({"api_version": "26.0"}, "api_version must be a version such as 'v26.0'"),
         ({"base_url": "http://graph.facebook.com"}, "base_url"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 from anytrack_async import ConfigurationError, Conversion, FeedError, JetStreamPublisher
 from anytrack_async.feeds.jetstream import connection as connections
-from anytrack_async.feeds.jetstream.durability import warn_if_not_synced
+from anytrack_async.feeds.jetstream.publisher import warn_if_not_synced
 
 pytestmark = pytest.mark.asyncio
 

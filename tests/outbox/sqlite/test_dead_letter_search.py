@@ -86,7 +86,7 @@ async def test_a_search_looks_at_a_part_and_goes_on(outbox, clock):
 
 
 async def test_changes_go_step_by_step(outbox, clock, monkeypatch):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.SEARCHED_PER_STEP", 8)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.DEAD_LETTERS_PER_STEP", 8)
     await letters(outbox, clock, 24)
     step = await outbox.change_dead_letters("discard", "alpha", DeadLetterFilter(code="E1"))
     rest = await outbox.change_dead_letters(

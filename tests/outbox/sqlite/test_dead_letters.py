@@ -42,7 +42,7 @@ async def test_what_is_in_flight_elsewhere_is_settled_as_it_was_claimed(outbox):
 
 
 async def test_every_step_is_short(outbox, monkeypatch):
-    monkeypatch.setattr(dead_letter_pages, "SEARCHED_PER_STEP", 10)
+    monkeypatch.setattr(dead_letter_pages, "DEAD_LETTERS_PER_STEP", 10)
     searched = []
     read_page = dead_letters.read_page
 

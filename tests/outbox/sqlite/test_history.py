@@ -7,10 +7,11 @@ import pytest
 
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.history import NAMES_PER_DAY, OTHER, ReleaseReason
+from anytrack_async.outbox.sqlite.files import Reserve
 from anytrack_async.outbox.sqlite.history import finding
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
-from anytrack_async.testing.outbox_rules.base import deliver
+from anytrack_async.testing.outbox_rules.base import deliver, reopen
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,6 +38,19 @@ async def test_counts_are_written_once_a_second_with_the_transaction_that_comes_
         clock.advance(0.6)
 
     assert written == [[(1,)], [(1,)], [(3,)]]
+
+
+@pytest.mark.parametrize(("is_full", "written"), [(False, [("delivered", 2)]), (True, [])])
+async def test_a_process_that_only_delivers_writes_counts_while_the_disk_has_space(
+    outbox, path, monkeypatch, is_full, written
+):
+    await outbox.append(sales(1, 2))
+    await reopen(outbox, ["alpha", "beta"])  # as `anytrack deliver` does
+    monkeypatch.setattr(Reserve, "disk_is_full", lambda _: is_full)
+    await deliver(outbox, "alpha")
+    await outbox.aclose()
+
+    assert rows(path, "SELECT status, count FROM history_outcomes") == written
 
 
 async def test_a_transaction_that_fails_counts_nothing(outbox, path, clock, monkeypatch):

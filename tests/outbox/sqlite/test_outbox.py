@@ -58,7 +58,7 @@ async def test_pruning_lets_other_processes_write_between_its_steps(
 
 
 async def test_replaying_all_runs_in_steps(outbox, monkeypatch, statements):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.SEARCHED_PER_STEP", 4)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.DEAD_LETTERS_PER_STEP", 4)
     await outbox.append(sales(*range(10)))
     claim = await outbox.claim("alpha", 10, LEASE)
     await outbox.settle(

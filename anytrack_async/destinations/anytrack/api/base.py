@@ -20,12 +20,12 @@ from collections.abc import (
     Sequence,
 )
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import islice
 from math import isfinite
 from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from anytrack_async.errors import DecodeError, InvalidArgumentError, InvalidConversionError
@@ -41,7 +41,6 @@ DEFAULT_LENGTH = timedelta(days=30)
 
 _DAY = timedelta(days=1)
 _SHORTEST_HALF = timedelta(seconds=0.5)
-_MAX_ON_LOOP = 50  # records that are read on the event loop; more would block it for too long
 _COUNT_LIMIT = 2**63
 _MAX_LOGGED = 5  # unreadable records of one list that are logged individually
 _is_loggable_id = re.compile(r"[\w.:-]{1,64}", re.ASCII).fullmatch  # an id, and no e-mail address
@@ -64,12 +63,11 @@ class Endpoint:
         self, *path: str, params: Mapping[str, str] | None = None, read: Callable[[Any], _T]
     ) -> list[_T]:
         mask = self._session.mask  # a long list may quote a secret
-        records = read_data(await self._session.get(*path, params=params))
-        if not isinstance(records, list) or len(records) <= _MAX_ON_LOOP:
-            return read_records(records, read, mask)
-        return await anyio.to_thread.run_sync(
-            read_records, records, read, mask, abandon_on_cancel=True
-        )
+        read_list = partial(read_records, read=read, mask=mask)
+        results = read_data(await self._session.get(*path, params=params, read_list=read_list))
+        if not isinstance(results, list):
+            raise DecodeError(f"anytrack: expected a list of records, got {type(results).__name__}")
+        return results
 
 
 # Arguments
@@ -272,31 +270,30 @@ def read_object(body: object) -> Mapping[str, Any]:
 
 
 def read_records(
-    records: object, read: Callable[[Any], _T], mask: Callable[[str], str] = str
+    records: Iterable[Any], read: Callable[[Any], _T], mask: Callable[[str], str] = str
 ) -> list[_T]:
     """Return the results of *read* for *records*; an unreadable one is logged and left out.
 
     Args:
-        records: the list of a response.
+        records: those of a response, perhaps parsed one by one; each is forgotten once it is read.
         read: makes the result of one.
         mask: hides secrets in log messages.
-
-    Raises:
-        DecodeError: *records* is not a list.
     """
-    if not isinstance(records, list):
-        raise DecodeError(f"anytrack: expected a list of records, got {type(records).__name__}")
     results: list[_T] = []
+    problems: list[tuple[int, str]] = []
+    number = 0
     for number, record in enumerate(records, 1):
         try:
             results.append(read(record))
         except DecodeError as exc:
-            if number - len(results) <= _MAX_LOGGED:
-                place = f"{number} of {len(records)}{_loggable_id(record)}"
-                _log.warning("anytrack: left out unreadable record %s", mask(f"{place}: {exc}"))
-    unreadable = len(records) - len(results)
+            if len(problems) < _MAX_LOGGED:
+                problems.append((number, f"{_loggable_id(record)}: {exc}"))
+    for place, problem in problems:
+        text = mask(f"{place} of {number}{problem}")
+        _log.warning("anytrack: left out unreadable record %s", text)
+    unreadable = number - len(results)
     if unreadable > _MAX_LOGGED:
-        _log.warning("anytrack: left out %d unreadable of %d records", unreadable, len(records))
+        _log.warning("anytrack: left out %d unreadable of %d records", unreadable, number)
     return results
 
 

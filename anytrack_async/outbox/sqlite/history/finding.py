@@ -70,12 +70,14 @@ def search(
         rows = sql.execute(tables.CONTAINING, (position, before, *four)).fetchall()
         candidates = [_decrypted(db, StoredRow._make(row)) for row in rows]
     is_last = count == len(sizes) < limit
+    return [row for row in candidates if _may_contain(row, texts)], 0 if is_last else position
+
+
+def _may_contain(row: StoredRow, texts: Sequence[bytes]) -> bool:
+    if not row.payload:
+        return False
     # A record that is not JSON cannot be searched by its text; `orjson` and `json` escape alike.
-    return [
-        row
-        for row in candidates
-        if row.payload and (row.payload[:1] != b"{" or any(text in row.payload for text in texts))
-    ], 0 if is_last else position
+    return row.payload[:1] != b"{" or any(text in row.payload for text in texts)
 
 
 def _read(cursor: sqlite3.Cursor) -> tuple[list[StoredRow], bool]:

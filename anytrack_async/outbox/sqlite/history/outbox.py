@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import islice
 
 from anyio.lowlevel import checkpoint
 
@@ -24,8 +23,8 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
-    event_ids_of_order,
-    search_texts,
+    SearchedIds,
+    newest_first,
     with_deliveries,
 )
 from anytrack_async.outbox.sqlite import leases, reports
@@ -100,20 +99,16 @@ class SQLiteHistory(SQLiteAccess):
         limit: int = 20,
     ) -> Sequence[RememberedConversion]:
         """Return the conversions that have one of the given ids; see `KeepsHistory`."""
-        event_id = check_text("event_id", event_id)
-        order_id, click_id = check_text("order_id", order_id), check_text("click_id", click_id)
+        ids = SearchedIds(event_id=event_id, order_id=order_id, click_id=click_id)
         limit = check_number("limit", limit)
-        event_ids = [] if event_id is None else list(check_event_ids([event_id]))
-        if order_id is not None:
-            event_ids += event_ids_of_order(order_id)
-        rows_of_ids = await self._run(finding.by_event_ids, event_ids)
-        by_seq = {row.seq: self._remembered(row) for row in rows_of_ids}
-        if len(by_seq) < limit:
+        rows = await self._run(finding.by_event_ids, ids.event_ids)
+        conversions = [self._remembered(row) for row in rows]
+        if len(conversions) < limit:
             page = await self.search_conversions(
                 order_id=order_id, click_id=click_id, limit=limit, within=MAX_SCANNED
             )
-            by_seq |= {item.seq: item for item in page.conversions}
-        return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
+            conversions += page.conversions
+        return newest_first(conversions, limit)
 
     async def search_conversions(
         self,
@@ -126,21 +121,19 @@ class SQLiteHistory(SQLiteAccess):
     ) -> ConversionPage:
         """Search the newest stored conversions for an id; see `SearchesConversions`."""
         position = LAST_POSITION if before is None else check_number("before", before)
-        texts = search_texts(order_id, click_id)
+        ids = SearchedIds(order_id=order_id, click_id=click_id)
+        if not (texts := ids.texts):
+            return ConversionPage()
         conversions: list[RememberedConversion] = []
-        while texts and position and within > 0 and len(conversions) < limit:
+        while position and within > 0 and len(conversions) < limit:
             rows, position = await self._run(finding.search, position, texts, SEARCHED_PER_STEP)
             within -= SEARCHED_PER_STEP
             conversions += [
                 item
                 for item in await self._decoded(rows)
-                if item.conversion is not None
-                and (
-                    (order_id is not None and item.conversion.order_id == order_id)
-                    or (click_id is not None and item.conversion.click_id == click_id)
-                )
+                if item.conversion is not None and ids.match(item.conversion)
             ]
-        return ConversionPage(conversions=conversions, before=(position or None) if texts else None)
+        return ConversionPage(conversions=conversions, before=position or None)
 
     async def recent(
         self, *, before: int | None = None, limit: int = 50

@@ -108,7 +108,7 @@ FORGET_COUNTS = (
 
 # Attempts and batches
 
-# Record when a destination confirmed what a lease took from the log, before its spans are deleted.
+# Record when a destination confirmed the spans of a lease, just before these are deleted.
 INSERT_BATCHES = """INSERT OR REPLACE INTO history_batches (destination, last, first, at)
     SELECT destination, last, first, ? FROM span WHERE lease = ?"""
 
@@ -182,14 +182,14 @@ EMPTY_ATTEMPT_ERRORS = (
 
 _NOT_REMEMBERED = "NOT EXISTS (SELECT 1 FROM ids WHERE seq BETWEEN first AND last)"
 
-# Forget what ends between two positions, after the event ids.
+# Forget batches and attempts that end between two positions, after the event ids.
 FORGET_HISTORY = (
     f"""DELETE FROM history_batches WHERE destination IN (SELECT name FROM destination)
     AND last > ?1 AND last <= ?2 AND {_NOT_REMEMBERED}""",  # noqa: S608
     f"DELETE FROM history_attempts WHERE last > ?1 AND last <= ?2 AND {_NOT_REMEMBERED}",  # noqa: S608
 )
 
-# The same of what contains a position.
+# Forget batches and attempts that contain a position, after its event id.
 FORGET_HISTORY_AT = (
     f"""DELETE FROM history_batches WHERE (destination, last) IN
     (SELECT name, (SELECT min(last) FROM history_batches WHERE destination = name AND last >= ?1)
@@ -199,7 +199,7 @@ FORGET_HISTORY_AT = (
     WHERE first < last AND {_OF_BATCHES} AND {_NOT_REMEMBERED}""",  # noqa: S608
 )
 
-# Delete the history of a destination, but not what was counted.
+# Delete the history of a destination, but not its counts.
 FORGET_HISTORY_OF_DESTINATION = (
     "DELETE FROM history_batches WHERE destination = ?",
     "DELETE FROM history_attempts WHERE destination = ?",

@@ -46,7 +46,7 @@ ERRORS_BY_KEY = tuple(
     for table, seq in _TABLES_WITH_ERRORS
 )
 
-# Some records between two positions whose first ?3 bytes are not ?4.
+# Some records between two positions that do not begin with ?4, which is ?3 bytes long.
 RECORDS_OF_OTHER_KEYS = """SELECT seq, event_id, payload, digest FROM log JOIN ids USING (seq)
     WHERE seq > ?1 AND seq <= ?2 AND substr(payload, 1, ?3) <> ?4 ORDER BY seq LIMIT ?5"""
 

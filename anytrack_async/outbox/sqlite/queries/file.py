@@ -53,7 +53,7 @@ SPAN_CONTENTS = f"""SELECT first, last, size, (SELECT count(*) FROM log
     WHERE seq BETWEEN first AND last AND {ADDRESSED})
     FROM span WHERE destination = ? ORDER BY first"""  # noqa: S608
 
-# Number of exceptions whose conversion is missing.
+# Number of exceptions without a conversion.
 LOST_EXCEPTIONS = "SELECT count(*) FROM exception WHERE seq NOT IN (SELECT seq FROM log)"
 
 # Number of spans and exceptions in a lease that does not exist.
@@ -61,10 +61,10 @@ LOST_LEASES = """SELECT count(*) FROM (SELECT lease FROM span WHERE lease <> 0
     UNION ALL SELECT lease FROM exception WHERE lease <> 0)
     WHERE lease NOT IN (SELECT id FROM lease)"""
 
-# Number of stored conversions whose id is missing.
+# Number of stored conversions without an id.
 LOST_IDS = "SELECT count(*) FROM log WHERE seq NOT IN (SELECT seq FROM ids)"
 
-# Number of ids after the pruned position whose conversion is neither stored nor dropped.
+# Number of ids after the pruned position with a conversion that is neither stored nor dropped.
 LOST_PAYLOADS = """SELECT count(*) FROM ids WHERE seq > (SELECT upto FROM pruned) AND late IS NULL
     AND NOT EXISTS (SELECT 1 FROM log WHERE log.seq = ids.seq)"""
 

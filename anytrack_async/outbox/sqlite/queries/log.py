@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The condition on a row of the log to be addressed to the destination whose name is bound.
+# The condition on a row of the log to be addressed to a destination; its name is the parameter.
 ADDRESSED = "(destinations IS NULL OR instr(destinations, char(10) || ? || char(10)))"
 
 # Appending
@@ -74,7 +74,7 @@ LOG_RANGE_IDS = f"""SELECT seq, event_id FROM ids WHERE seq BETWEEN ? AND ?
     AND {ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
 
 # The last position that was certainly accepted before a moment. Payloads are dropped after their
-# acceptance, so what was dropped before it was accepted before it.
+# acceptance, so a payload that was dropped before the moment was also accepted before it.
 ACCEPTED_BEFORE = """SELECT max(coalesce((SELECT max(upto) FROM dropped WHERE at < ?1), 0),
     coalesce((SELECT max(seq) FROM log WHERE at < ?1), 0))"""
 
@@ -86,7 +86,7 @@ ACCEPTED_UNTIL = """SELECT min(last) FROM (
 # Positions and event ids between two positions.
 IDS_BETWEEN = "SELECT seq, event_id FROM ids WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 
-# Everything behind a position: what was dropped has no payload.
+# All conversions behind a position; dropped ones have no payload.
 EVERYTHING_AFTER = """SELECT ids.seq, event_id, summary, payload, digest
     FROM ids LEFT JOIN log ON log.seq = ids.seq WHERE ids.seq > ? ORDER BY ids.seq LIMIT ?"""
 

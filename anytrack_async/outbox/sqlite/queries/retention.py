@@ -82,7 +82,7 @@ FORGET_DISCARDED = """DELETE FROM discarded WHERE seq > ?1 AND seq <= ?2
 # Record how far ids have been forgotten.
 SET_FORGOTTEN_UPTO = "UPDATE pruned SET forgotten = ?"
 
-# Remove the times of payloads whose ids have been forgotten.
+# Remove the times of payloads, once their ids are forgotten.
 DELETE_DROPPED = "DELETE FROM dropped WHERE upto <= ?"
 
 # Some late ids dropped at or before a moment; never the newest id.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.api.base import TimeRange, fetch_in_order, read_records
 from anytrack_async.destinations.anytrack.api.conversions import read_conversion
-from anytrack_async.errors import DecodeError, InvalidArgumentError
+from anytrack_async.errors import InvalidArgumentError
 from tests.destinations.anytrack.api.doubles import RECORD, record
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -232,8 +232,3 @@ class TestReadRecords:
 
         assert len(caplog.records) == 6
         assert caplog.messages[-1] == "anytrack: left out 1000 unreadable of 1000 records"
-
-    @pytest.mark.parametrize("records", [None, {}, "x", 5])
-    def test_anything_but_a_list_raises_decode_error(self, records: Any):
-        with pytest.raises(DecodeError, match="expected a list of records, got "):
-            read_records(records, read_conversion)

@@ -1,6 +1,7 @@
-"""Confirmations in other words than a service documents: `204`, `{}`, `"SUCCESS"`, `"duplicate"`.
+"""Reading responses of any service: unusual confirmations, and the HTTP status of failures.
 
-A destination that confirms in other words has the conversion: sending it again would at best change
+Some confirmations are in other words than the service documents: `204`, `{}`, `"duplicate"`. A
+destination that confirms in other words has the conversion: sending it again would at best change
 nothing. A page of HTML, an empty 200, a body that was cut off, or the JSON of another service is no
 confirmation: a proxy or the login page of a network answers so.
 """
@@ -8,10 +9,15 @@ confirmation: a proxy or the login page of a network answers so.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
+import attrs
+
+from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.events import Observer, UnusualConfirmation
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Response, parse_reply
 
@@ -83,15 +89,22 @@ def _object_confirms(
     body = {_plain(name): value for name, value in body.items()}
     if body.get("error") or body.get("errors"):
         return False
-    fields = body.keys()
-    markers = [body[name] for name in _MARKERS if name in fields]
+    markers = [body[name] for name in _MARKERS if name in body]
     if not all(map(_is_positive, markers)):
         return False
-    # Without another sign the field needs a value: {"conversion_id": null} confirms nothing.
-    if any(name in fields if markers else body.get(name) for name in own_fields):
+    if _has_own_field(body, own_fields, is_marked=bool(markers)):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
-    return fields <= _ENVELOPE and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+    is_envelope = body.keys() <= _ENVELOPE
+    return is_envelope and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+
+
+def _has_own_field(body: Mapping[str, Any], names: Collection[str], *, is_marked: bool) -> bool:
+    """Return whether *body* has a field by which the service is known.
+
+    Without another sign the field needs a value: ``{"conversion_id": null}`` confirms nothing.
+    """
+    return any(name in body if is_marked else body.get(name) for name in names)
 
 
 def _plain(name: str) -> str:
@@ -164,3 +177,32 @@ class Confirmations:
         """Report *response* by its status and size."""
         size = len(response.content)
         self.report(f"status {response.status}, " + (f"{size} bytes" if size else "no body"))
+
+
+# Status
+
+
+# The HTTP status of failures
+
+_P = ParamSpec("_P")
+
+
+def noting_status(
+    read: Callable[Concatenate[Response, _P], Outcome],
+) -> Callable[Concatenate[Response, _P], Outcome]:
+    """Return *read* with the status of the response in the signals that it raises and the outcomes
+    that it returns, except delivered ones, of which there is one object for all.
+    """
+
+    @wraps(read)
+    def read_with_status(response: Response, /, *args: _P.args, **options: _P.kwargs) -> Outcome:
+        try:
+            outcome = read(response, *args, **options)
+        except SinkSignal as signal:
+            signal.http_status = response.status
+            raise
+        if outcome.status is Status.DELIVERED:
+            return outcome
+        return attrs.evolve(outcome, http_status=response.status)
+
+    return read_with_status

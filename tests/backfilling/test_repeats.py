@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from anytrack_async.backfilling.seen import SeenKeys
+from anytrack_async.backfilling.repeats import SeenKeys
 
 
 def test_a_key_is_new_once_and_then_compared_with_the_first():

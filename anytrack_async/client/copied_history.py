@@ -1,24 +1,30 @@
-"""Copying the counts of an outbox's history into another outbox.
+"""Copying the history of an outbox file into another outbox: counts, and failed attempts.
 
 Copied conversions were accepted before, so appending them to the other outbox counts nothing; the
 counts of the source are added instead. The position in the source's history, and the counts of the
 last hour and minute, are saved in the same step: copying again adds the difference. With 3 sales of
 this hour copied, and 5 now, 2 are added.
+
+A conversion delivered by its first attempt has no failed attempts; of these, the other outbox only
+knows that they need no delivery. Adding an attempt twice changes nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
-from anytrack_async.models.outcome import Status
+from anytrack_async.models.outcome import Report, Status
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.capabilities import KeepsCheckpoints
 from anytrack_async.outbox.counting import Counts, Kind, Result
-from anytrack_async.outbox.history import KeepsHistory
+from anytrack_async.outbox.history import KeepsHistory, PastAttempt, with_deliveries
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+# Counts
 
 
 @runtime_checkable
@@ -111,3 +117,45 @@ def _from_json(text: bytes | None) -> Counts:
         result = Result(minute, name, Status(status), code)
         counts.outcomes[result] = (count, seconds)
     return counts
+
+
+# Failed attempts
+
+
+@runtime_checkable
+class TakesAttempts(Protocol):
+    """Optional part of an outbox that can take over attempts of another one."""
+
+    async def add_attempts(self, attempts: Mapping[str, Sequence[PastAttempt]]) -> None:
+        """Add attempts by event id; those that are there already stay as they are."""
+
+
+async def copy_attempts(
+    source: SQLiteOutbox, target: Outbox, event_ids: Sequence[str], reports: Mapping[str, Report]
+) -> None:
+    """Add the failed attempts at some conversions, which *target* knows, to its history.
+
+    Args:
+        source: the outbox file.
+        target: the other outbox; nothing is done unless it takes attempts.
+        event_ids: the conversions.
+        reports: event id → report of the conversion, from *source*.
+    """
+    if not isinstance(target, TakesAttempts):
+        return
+    past_attempts = await source.past_attempts(event_ids)
+    if not past_attempts:
+        return
+    await target.add_attempts(
+        {
+            event_id: with_deliveries(attempts, _delivered(dates, reports.get(event_id)))
+            for event_id, (attempts, dates) in past_attempts.items()
+        }
+    )
+
+
+def _delivered(dates: Mapping[str, float], report: Report | None) -> dict[str, float]:
+    """Return the times of destinations that have the conversion: it may have died there since."""
+    outcomes = report.outcomes if report else {}
+    delivered = {name for name, item in outcomes.items() if item.status is Status.DELIVERED}
+    return {name: date for name, date in dates.items() if name in delivered}
