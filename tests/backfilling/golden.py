@@ -9,6 +9,8 @@ settings, counts, and rejected rows. After a wanted change, write them anew and 
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,9 @@ WITHOUT_HEADER = {
     "clickflare.csv": "clickflare",
     "binom.txt": "binom",
 }
+WITH_HEADER = [name for name in NAMES if name not in WITHOUT_HEADER and not name.endswith(".jsonl")]
+
+Table = list[list[str]]
 
 
 def _stem(name: str) -> Path:
@@ -99,6 +104,33 @@ def _write(name: str) -> None:
     _stem(name).with_suffix(".report.json").write_text(
         json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
     )
+
+
+def load(name: str) -> tuple[str, Table]:
+    """The lines above the header, and header and rows, of a golden file."""
+    content = (GOLDEN / name).read_bytes()
+    encoding = "utf-8-sig"
+    if content[:2] == b"\xff\xfe":
+        encoding = "utf-16"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("cp1252")
+    head = ""
+    if text.startswith("Parameters:"):
+        head, _, text = text.partition("\n")
+        head += "\n"
+    first_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first_line.count)
+    return head, [
+        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
+    ]
+
+
+def to_text(table: Table, *, delimiter: str = ",", end: str = "\r\n") -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(table)
+    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from typer.testing import CliRunner
 
 from anytrack_async.cli.app import app
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, in_thread
+from tests.cli.letters import fill
 
 VARIABLES = (
     *("ANYTRACK_OUTBOX", "ANYTRACK_OUTBOX_KEYS", "ANYTRACK_OUTBOX_SCHEMA"),
@@ -126,3 +128,9 @@ def child() -> Iterator[Callable[..., Child]]:
             started.process.communicate()
         for stream in (started.process.stdout, started.process.stderr):
             stream.close()
+
+
+@pytest.fixture
+def filled(outbox_path):
+    anyio.run(fill, outbox_path)
+    return outbox_path

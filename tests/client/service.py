@@ -12,7 +12,9 @@ import orjson
 from anytrack_async import (
     AnyTrackClient,
     Conversion,
+    Customer,
     DeliverySettings,
+    Event,
     HttpSettings,
     HubSpotSettings,
     HubSpotSink,
@@ -30,6 +32,14 @@ QUICK = DeliverySettings(
     retry=Retry(attempts=2, base=0.001, cap=0.001),
     probe=Retry(base=0.001, cap=0.005),
     drain=5,
+)
+
+SALE = Conversion.sale(
+    revenue="49.90",
+    order_id="1001",
+    click_id="k1",
+    user_agent="Mozilla/5.0",
+    customer=Customer(email="jane@example.com"),
 )
 
 
@@ -123,3 +133,21 @@ def _hubspot(request: httpx.Request) -> httpx.Response:
 
 
 _ANSWERS: dict[str, Answer] = {"/v1/conversions": _confirm}
+
+
+class Remembering:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event, /) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def until(condition: Any) -> None:
+    """Let others run until *condition* holds."""
+    with anyio.fail_after(5):
+        while not condition():
+            await anyio.wait_all_tasks_blocked()
