@@ -146,9 +146,7 @@ async def verify_database(location: OutboxLocation) -> Verification:
 async def _opened(location: OutboxLocation) -> AsyncIterator[PostgresOutbox]:
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 
-    outbox = PostgresOutbox(
-        location.address, schema=_schema(), migrate=False, keys=keys_from_env()
-    )
+    outbox = PostgresOutbox(location.address, schema=_schema(), migrate=False, keys=keys_from_env())
     await outbox.open([])
     try:
         yield outbox

@@ -131,9 +131,7 @@ async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> in
     return version
 
 
-async def migrate(
-    connection: asyncpg.Connection[Any], schema: str, *, again: bool = False
-) -> bool:
+async def migrate(connection: asyncpg.Connection[Any], schema: str, *, again: bool = False) -> bool:
     """Create the schema, or bring it up to date; return whether there was anything to do.
 
     Several processes may do this at once.
