@@ -155,7 +155,7 @@ class _Guesser:
         return [cell for cell in cells if cell not in (None, "")]
 
     def _numeric(self, columns: Sequence[str]) -> list[str]:
-        """Return those of *columns* of which most cells have digits.
+        """Return the *columns* with digits in most cells.
 
         Some have a word instead, such as "free" or "n/a"; those rows are rejected.
         """
@@ -170,7 +170,7 @@ class _Guesser:
         return [column for column in columns if all(map(_has_digit, self._cells(column)))]
 
     def _like(self, fits: Callable[[Any], bool], excluded: Iterable[str]) -> list[str]:
-        """Return the columns of which nearly all cells fit, whatever their names."""
+        """Return the columns, whatever their names, in which at least 80 % of the cells fit."""
         columns = []
         for column in self._columns:
             cells = self._cells(column)
