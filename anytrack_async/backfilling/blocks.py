@@ -95,7 +95,7 @@ class Breather:
 
 @attrs.frozen
 class Position:
-    """Where reading stands: before the row number *rows* of the source number *source*, from 0."""
+    """The place up to which rows were read: *rows* rows of source number *source*, from 0."""
 
     source: int = 0
     rows: int = 0
@@ -134,7 +134,7 @@ class Origin(NamedTuple):
 
 
 def joined(blocks: Sequence[MappedBlock]) -> Iterator[MappedBlock]:
-    """Yield *blocks*, those of the same source as one."""
+    """Yield *blocks*, with consecutive blocks of the same source joined into one."""
     current, *later_blocks = blocks
     for block in later_blocks:
         if block.info is current.info:

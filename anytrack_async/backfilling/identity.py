@@ -69,8 +69,8 @@ def compile_identity(
 ) -> Identify | None:
     """Return a function from a row to its `Identity`; None if the mapping does not allow one.
 
-    It does not if a function of the mapping may change what makes up the identity, if the file has
-    event ids or names of its own, or if rows depend on each other.
+    A mapping does not allow it if one of its functions may change a value of the identity, if the
+    file has event ids or names of its own, or if rows depend on each other.
     """
     names = {name for name, _ in read.texts} | {*mapping.constants}
     depends_on_others = settings.only_first or settings.duplicates == "fail"

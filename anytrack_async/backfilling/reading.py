@@ -192,7 +192,7 @@ class RowJob:
                 mapped.rejects.append(mapped.reject(origin, "", bad.problem))
 
     def _map_or_queue(self, mapped: MappedBlock, piece: _Piece) -> None:
-        """Map the rows of *piece*, or let them wait until the outbox is asked about them."""
+        """Map the rows of *piece*, or queue them until the outbox is asked which it knows."""
         identify = piece.mapper.identify
         if self._known is None or identify is None or not self._known.asks():
             self._map_queue(mapped)
@@ -337,7 +337,7 @@ def _shown(moment: datetime) -> str:
 def grouped(
     block: Block, mapper: RowMapper, pending: list[Group]
 ) -> tuple[list[Group], list[Group]]:
-    """Return the complete orders up to the end of *block*, and the last one, which may go on.
+    """Return the complete orders of *block*, and the last order, which may have further rows.
 
     Rows ``1001, 1001, 1002`` are the order 1001 with two line items, which is complete, and 1002.
     """

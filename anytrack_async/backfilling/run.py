@@ -126,7 +126,7 @@ class _Run:
 
     Attributes:
         acceptance: takes the conversions.
-        outbox: has those of earlier runs; None in a dry run without one.
+        outbox: has the conversions of earlier runs; None in a dry run without an outbox.
     """
 
     acceptance: Acceptance

@@ -93,9 +93,10 @@ def show_proposal(inspection: Inspection) -> None:
     guess = inspection.guess
     if guess is None:
         return
+    questions = "answer its questions, " if guess.questions else ""
     write_error(
-        f"{inspection.info.name} has the columns of no preset. Below is a proposed mapping: save "
-        "it as map.toml, answer its questions, and run again with --map map.toml",
+        f"{inspection.info.name} has the columns of no preset. A mapping is proposed on standard "
+        f"output: save it with > map.toml, {questions}and run again with --map map.toml",
         label="error",
     )
     stdout_console().print(guess.toml, markup=False, soft_wrap=True, end="")

@@ -53,7 +53,7 @@ def console(
     """
     location = outbox_location(outbox)
     application, gate = make_console(location, admin=admin, host=host)
-    number = anyio.run(serve_console, application, gate, _bind(host, port))
+    number = anyio.run(serve_console, application, gate, bind_or_exit(host, port))
     if number == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
@@ -110,7 +110,8 @@ def free_listener(host: str, port: int) -> socket.socket:
         return bind(host, 0)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind_or_exit(host: str, port: int) -> socket.socket:
+    """Return a listening socket; if the port is taken, write why and exit with code 1."""
     from anytrack_async.listening.server import bind
 
     try:

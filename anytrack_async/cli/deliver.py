@@ -1,6 +1,7 @@
-"""`anytrack deliver`: works off an outbox, in a process of its own.
+"""`anytrack deliver`: delivers the conversions of an outbox, in a process of its own.
 
-Several of them, and applications, may share one: each conversion is sent by one of them.
+Several such processes, and applications, may share an outbox: only one of them sends each
+conversion.
 """
 
 from __future__ import annotations

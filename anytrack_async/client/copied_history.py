@@ -32,7 +32,7 @@ class TakesCounts(Protocol):
     """Optional part of an outbox that can take over counts of another one."""
 
     def pause_counting(self, paused: bool, /) -> None:
-        """Count nothing from now on, or go on."""
+        """Stop counting, or count again from now on."""
 
     async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:
         """Add *counts* and save a checkpoint, in one step."""
@@ -127,7 +127,7 @@ class TakesAttempts(Protocol):
     """Optional part of an outbox that can take over attempts of another one."""
 
     async def add_attempts(self, attempts: Mapping[str, Sequence[PastAttempt]]) -> None:
-        """Add attempts by event id; those that are there already stay as they are."""
+        """Add attempts by event id; attempts that are there already stay unchanged."""
 
 
 async def copy_attempts(

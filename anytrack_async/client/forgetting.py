@@ -94,7 +94,7 @@ class Forgetting:
         repeat is still recognised. Destinations are not asked to erase anything: do that there,
         with the ids in the report.
 
-        Conversions of which only the event id is remembered have no customer any more, and cannot
+        Conversions that are remembered by their event id only have no customer any more, and cannot
         be found: look for the orders in your shop. Values in `custom_data` are erased with the
         conversion, but not searched.
 

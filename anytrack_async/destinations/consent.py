@@ -144,7 +144,7 @@ def _has_click_ids(customer: Customer) -> bool:
 
 
 def _changed_extras(conversion: Conversion) -> dict[str, Any]:
-    """Return `meta` and `custom_data` without click ids, those of the two that have any."""
+    """Return the new values of `meta` and `custom_data`, if these have click ids to withhold."""
     changes: dict[str, Any] = {}
     if conversion.meta is not None and "referrer_url" in conversion.meta:
         changes["meta"] = _without(conversion.meta, ("referrer_url",))

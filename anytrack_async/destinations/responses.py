@@ -190,8 +190,9 @@ _P = ParamSpec("_P")
 def noting_status(
     read: Callable[Concatenate[Response, _P], Outcome],
 ) -> Callable[Concatenate[Response, _P], Outcome]:
-    """Return *read* with the status of the response in the signals that it raises and the outcomes
-    that it returns, except delivered ones, of which there is one object for all.
+    """Return *read* with the status of the response added to its signals and outcomes.
+
+    Delivered outcomes stay unchanged, because they share one object.
     """
 
     @wraps(read)

@@ -167,11 +167,11 @@ def compare(
     before: Iterable[AcceptedCount],
     name: Callable[[AcceptedCount], str],
 ) -> Sequence[Row]:
-    """Return a row for each name, the highest value first; at most twenty and one for the others.
+    """Return a row for each name, the highest value first; at most 20, and one row for all others.
 
     Args:
-        counts: `AcceptedCount` objects of the day.
-        before: those of a week before.
+        counts: counts of the day.
+        before: counts of the same weekday a week before.
         name: returns the name of the row that a count belongs to.
     """
     sums: dict[str, list[Any]] = defaultdict(lambda: [0, Decimal(0), 0, Decimal(0)])

@@ -184,7 +184,7 @@ class ConsoleSource:
         """Replace a dead letter's conversion; return the destinations that it is sent to again.
 
         Raises:
-            InvalidArgumentError: it is no dead letter any more.
+            InvalidArgumentError: the conversion is no longer a dead letter.
         """
         event_id = conversion.event_id
         if self.client is not None:

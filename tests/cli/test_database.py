@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
+import asyncpg
 import httpx
 import pytest
 
@@ -36,10 +37,17 @@ async def _append(dsn: str, schema: str, conversions: list[Conversion]) -> None:
     await outbox.aclose()
 
 
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(statement)
+    await connection.close()
+
+
 def test_a_schema_is_made_printed_and_checked(run, database, postgres_schema):
     printed = run("outbox", "migrate", "--sql")
     missing = run("outbox", "verify")
     made = run("outbox", "migrate")
+    anyio.run(_execute, database, f"DROP TABLE {postgres_schema}.encryption_key")
     again = run("outbox", "migrate", "--outbox", database)
     checked = run("outbox", "verify")
 

@@ -48,7 +48,7 @@ ZONES: Final = {
     "SGT": "+08:00",
     "BRT": "-03:00",
 }
-"""Abbreviations with one meaning. Not CST, BST and IST, each of which is several zones."""
+"""Abbreviations with one meaning. CST, BST and IST are left out: each means several zones."""
 
 _DEPOSITS: Final = (
     *("Bank Deposit to PP Account", "Bank Deposit to PP Account (Obselete)", "General Deposit"),

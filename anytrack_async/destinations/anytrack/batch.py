@@ -102,10 +102,11 @@ class RequestSlots:
 
 
 class Refusals:
-    """Tells whether answers that are not AnyTrack's concern every conversion, or a single one.
+    """Decides whether an answer that is not AnyTrack's concerns every conversion, or a single one.
 
-    A wrong base URL concerns all of them, and the lane has to hold. But a firewall that refuses one
-    conversion, for example for its page's URL, must not stop the others: that one is retried.
+    A wrong base URL concerns every conversion, and the lane has to hold. But a firewall that
+    refuses one conversion, for example because of its page's URL, must not stop the others: that
+    conversion is retried.
     """
 
     def __init__(self) -> None:

@@ -91,7 +91,7 @@ def to_deal(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any]
 def _configured(
     properties: Mapping[str, str], conversion: Conversion, settings: HubSpotSettings
 ) -> dict[str, str]:
-    """Return *properties* of a deal with those of the settings, where a blank one removes."""
+    """Return *properties* of a deal, changed by the settings; a blank value removes a property."""
     configured = configured_properties(conversion, settings.properties)
     merged = {**properties, **configured, EVENT_ID_PROPERTY: properties[EVENT_ID_PROPERTY]}
     return {

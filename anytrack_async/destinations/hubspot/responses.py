@@ -107,7 +107,7 @@ def read_problem(
 
 
 def is_page(status: int, content: bytes) -> bool:
-    """Return whether a response that refuses access is not HubSpot's, but that of a firewall.
+    """Return whether a refusal of access comes from a firewall instead of HubSpot.
 
     HubSpot answers in JSON. Only a 401 without a body needs no words.
     """

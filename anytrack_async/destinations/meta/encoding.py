@@ -76,7 +76,7 @@ class Chunk(NamedTuple):
         """Encode *events*, index → event.
 
         Raises:
-            TypeError: JSON cannot hold one of them.
+            TypeError: an event has a value that JSON cannot hold.
         """
         # Slicing copies: orjson's own result keeps up to twice its length in memory.
         return cls(tuple(events), orjson.dumps([*events.values()])[1:-1], weaknesses or {})
@@ -286,8 +286,9 @@ class Encoder:
 
         Args:
             batch: the conversions.
-            outcomes: one per conversion; gets those of the rejected ones.
-            weaknesses: gets those of the rejected conversions; the others' are in the chunks.
+            outcomes: one per conversion; the outcomes of rejected conversions are added here.
+            weaknesses: the weaknesses of rejected conversions are added here; the weaknesses of all
+                others are in the chunks.
         """
         chunks: list[Chunk] = []
         async with self._lock:

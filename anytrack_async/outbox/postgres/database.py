@@ -91,11 +91,12 @@ class Database:
         """Whether settings of a connection are this outbox's own and stay."""
         return isinstance(self._source, str) and not self._behind_pooler
 
-    async def open(self, *, migrating: bool) -> None:
+    async def open(self, *, migrating: bool, again: bool = False) -> None:
         """Connect, and check that the schema is there.
 
         Args:
             migrating: whether to create the schema, or bring it up to date.
+            again: whether to do so although its version is that of this release.
 
         Raises:
             OutboxError: see `migrate`.
@@ -106,7 +107,7 @@ class Database:
             raise self.error(exc) from None
         async with self.connection() as connection:
             if migrating:
-                await migrate(connection, self.schema)
+                await migrate(connection, self.schema, again=again)
             elif await schema_version(connection, self.schema) < SCHEMA_VERSION:
                 raise OutboxError(
                     f"the schema {self.schema!r} is missing or not up to date: run `anytrack "
