@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-from anytrack_async.cli.output import FAILED, stdout_console, write_error
+from anytrack_async.cli.console import bind_or_exit
+from anytrack_async.cli.output import stdout_console
 from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.cli.signals import ended_by_sigterm, interruptible
 from anytrack_async.client.client import AnyTrackClient
@@ -99,17 +100,11 @@ async def _serve(
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        from anytrack_async.listening.server import bind
+        return bind_or_exit(host, port)
     except ImportError:
         raise ConfigurationError(
             "anytrack listen needs uvicorn: pip install 'anytrack_async[listen]'"
         ) from None
-    try:
-        return bind(host, port)
-    except OSError as exc:
-        reason = os.strerror(exc.errno) if exc.errno else exc
-        write_error(f"cannot listen on {host} port {port}: {reason}; try another --port")
-        raise typer.Exit(FAILED) from None
 
 
 def _secrets() -> list[str]:
