@@ -122,7 +122,7 @@ class Origin(NamedTuple):
     def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
         """Return where the conversion of *group* comes from."""
         line, row, further_rows = group
-        if not packed:
+        if not packed:  # the values of JSON, Parquet and databases are not all texts
             return cls(line, columns, (row, *further_rows))
         if not further_rows:
             return cls(line, columns, (_SEPARATOR.join(row),))

@@ -132,10 +132,11 @@ def _summary(
             return None
         return f"{kind} 0 {currency_code(currency)}"
     if amount < 0:
+        # A refund. Its event id depends on settings and time, so the whole row has to be mapped.
         return None
     if currency is None:
         currency = default_currency
-        if currency is None and amount:
+        if currency is None and amount:  # only an amount of 0 needs no currency
             return None
     return f"{kind} {amount!s} {currency_code(currency)}"
 

@@ -48,6 +48,7 @@ def _compile_rule(
     if get is None or (rule.unless and getattr(settings, rule.unless)):
         return None
     keep = _kept_words(rule, settings)
+    # Cached by the word in the cell: a column of states has a dozen words in a million rows.
     judge = cache(
         partial(
             _skip_of,

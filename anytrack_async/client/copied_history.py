@@ -64,6 +64,7 @@ async def copy_counts(source: KeepsHistory, target: Outbox, name: str) -> None:
     name = f"counts of {name}"
     copied = _from_json(await target.checkpoint(name))
     counts = await _counts_of(source, copied)
+    # An hour that was copied before may have grown: 5 sales now, 3 of them copied, adds 2.
     added, last = Counts(), _last_of(counts)
     for kind, (count, value) in counts.accepted.items():
         old_count, old_value = copied.accepted.get(kind, (0, Decimal(0)))

@@ -73,6 +73,7 @@ async def _deliver_allowed(
     try:
         outcomes = await deliver(sent) if sent else ()
     except SinkSignal as signal:
+        # The signal's outcomes are those of the sent conversions only.
         _report(signal.outcomes, limited, report_limited)
         merged = _merged(skipped, signal.outcomes or [None] * len(sent))
         signal.outcomes = merged if any(merged) else ()

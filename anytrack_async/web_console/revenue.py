@@ -84,6 +84,7 @@ async def conversions(context: Context, request: Request) -> Response:
     """Return the page."""
     outbox, day = await context.source.outbox(), _day(request.query_params.get("day", ""))
     past = history.kept(outbox)
+    # 14 days: the seven that end with *day*, and the seven before them, to compare with.
     week = await _counts(past, day - _WEEK - timedelta(days=6), day) if past else ()
     return await context.page(
         request,
@@ -184,6 +185,7 @@ def compare(
     rows.sort(key=lambda row: (-row.value, -row.number, row.name))
     if len(rows) <= _ROWS:
         return rows
+    # Of 25 campaigns, twenty have a row, and the sums of the rest are in the row "5 others".
     small_rows = [attrs.astuple(row)[1:] for row in rows[_ROWS:]]
     return [
         *rows[:_ROWS],
@@ -235,6 +237,7 @@ async def _recent(
     past = history.kept(outbox)
     if past is None:
         return ()
+    # 18 digits fit into 64 bits, as databases have them; a longer number is not a position.
     text = request.query_params.get("before", "")
     before = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
     recent = await past.recent(before=before, limit=_RECENT)

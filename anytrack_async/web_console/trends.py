@@ -185,6 +185,7 @@ def _chart(
     destinations: Sequence[str],
 ) -> Chart:
     """Return deliveries by destination, and failed attempts of all, in intervals of *step* s."""
+    # At 12:34:56, in steps of 60 s, the last interval begins at 12:34:00, and is not complete yet.
     last = int(now) // step * step
     times = range(last - period + step, last + step, step)
     counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
