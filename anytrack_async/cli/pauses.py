@@ -22,7 +22,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The destinati
 def pause(
     name: NameArgument,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why, for readers of the status.")
+        str, typer.Option(metavar="REASON", help="Why, for readers of the status.")
     ] = "",
     by: Annotated[
         str,
