@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from anytrack_async.descriptions import shown_address
+from anytrack_async.descriptions import database_address, shown_address
 from anytrack_async.errors import AnyTrackError, ConfigurationError, OutboxError
 from anytrack_async.outbox.checks import not_open_error
 from anytrack_async.outbox.postgres.errors import is_lost, outbox_error, outcome_unknown_error
@@ -41,12 +41,14 @@ def load_asyncpg() -> Any:
     return asyncpg
 
 
-def check_address(name: str, address: str) -> None:
-    """Raise `ConfigurationError`, without the address, unless it may be that of a database."""
-    if not address.startswith(("postgresql://", "postgres://")):
+def check_address(name: str, text: str) -> str:
+    """Return the address in *text*; raise `ConfigurationError`, without it, if there is none."""
+    address = database_address(text)
+    if address is None:
         raise ConfigurationError(
             f"{name} must begin with postgresql:// or postgres://, and be the address of a database"
         )
+    return address
 
 
 class Database:
@@ -78,7 +80,7 @@ class Database:
                 f"a value of type {type(source).__name__}"
             )
         if isinstance(source, str):
-            check_address("dsn", source)
+            self._source = check_address("dsn", source)
 
     @property
     def place(self) -> str:

@@ -40,6 +40,11 @@ _ADVICE: Mapping[str, str] = {
     "40001": "another transaction came in between: do the whole transaction again",
     "40P01": "two transactions waited for each other: do the whole transaction again, and append "
     "once in it, at its end",
+    **dict.fromkeys(
+        ("42704", "55P02"),
+        "asyncpg gives the server all options of the address that it does not know itself, such as "
+        "channel_binding, connect_timeout or pgbouncer: remove that option from the address",
+    ),
     "42501": "the role lacks a right: let the owner of the database run `anytrack outbox migrate`, "
     "and grant USAGE on the schema and all rights on its tables, sequences and functions",
     "28000": "the role may not connect: check the address and pg_hba.conf",
@@ -142,7 +147,10 @@ def _describe_connection_error(exc: BaseException) -> str:
             "no server of the address is the primary, for instance because a failover is not over: "
             "it is asked again; if that stays, check target_session_attrs"
         )
-    return f"{type(exc).__name__} of the driver: check the address of the database"
+    return (
+        f"{type(exc).__name__} of the driver: check the address of the database; characters such "
+        "as @ : / ? # in its password must be written as %40 %3A %2F %3F %23"
+    )
 
 
 def storable(text: str) -> str:

@@ -212,6 +212,20 @@ async def test_a_server_without_tls_is_named(postgres_dsn):
         await PostgresOutbox(f"{postgres_dsn}?sslmode=require").open(["alpha"])
 
 
+@pytest.mark.asyncio
+async def test_an_option_that_the_driver_does_not_have_is_named(postgres_dsn):
+    with pytest.raises(OutboxError, match=r'"channel_binding".*remove that option'):
+        await PostgresOutbox(f"{postgres_dsn}?channel_binding=require").open(["alpha"])
+
+
+@pytest.mark.asyncio
+async def test_an_address_as_sqlalchemy_has_it_is_understood(postgres_dsn, postgres_schema):
+    address = postgres_dsn.replace("postgresql:", "postgresql+asyncpg:")
+    outbox = PostgresOutbox(f" {address}\n", schema=postgres_schema)
+    await outbox.open(["alpha"])
+    await outbox.aclose()
+
+
 @pytest.mark.parametrize("code", ["57P01", "57P02", "57P03", "57P05", "08006"])
 def test_a_connection_that_the_server_ended_is_made_anew(code):
     class EndedError(Exception):
