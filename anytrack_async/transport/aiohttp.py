@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache, partial
 from io import BytesIO
 from math import isfinite
@@ -20,7 +20,7 @@ from yarl import URL
 
 from anytrack_async.settings.http import HttpSettings, ResponseLimits
 from anytrack_async.transport.body import BodyReader
-from anytrack_async.transport.connection import Readability
+from anytrack_async.transport.connection import readable_events
 from anytrack_async.transport.dns import resolve
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import Request, Response, TotalTimeout
@@ -178,7 +178,7 @@ class _FilteringHandler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ResponseLimits) -> None:
         super().__init__(loop)
         self._filter = ResponseFilter(limits)
-        self._readable: Readability | None = None
+        self._events: Callable[[], Sequence[Any]] | None = None  # of the socket
         self._error: Exception | None = None
         self._stream: aiohttp.StreamReader | None = None
         self._reading = False  # from the first request until an error
@@ -194,11 +194,11 @@ class _FilteringHandler(ResponseHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        if not self._filter.ended:
+        if not (self._filter.whole or self._filter.ended):
             return True
-        if self._readable is None:
-            self._readable = Readability(transport.get_extra_info("socket"))
-        return not self._readable
+        if self._events is None:
+            self._events = readable_events(transport.get_extra_info("socket"))
+        return not self._events()
 
     def start(self, method: str) -> None:
         """Expect the response to a request with *method*."""
@@ -242,10 +242,10 @@ class _FilteringHandler(ResponseHandler):
         else:
             self._pass_nothing()
 
-    def resume_reading(self, *args: Any, **options: Any) -> None:
+    def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on with reading; aiohttp calls this in each exchange, whether it paused or not."""
         if not self._never_paused:
-            super().resume_reading(*args, **options)
+            super().resume_reading(resume_parser)
 
     def _pass_nothing(self) -> None:
         if not self._filter.surplus:

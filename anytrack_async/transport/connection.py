@@ -54,7 +54,8 @@ class Connection:
         self._timeout = timeout
         self._limits = limits
         self._filter = ResponseFilter(limits)
-        self._readable: Readability | None = None
+        self._socket: Any = None
+        self._events: Callable[[], Sequence[Any]] = tuple  # of the socket, once it was idle
         # The filter limits the head. Behind it, h11 waits for a whole event only while the filter
         # holds back the rest of a head.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.max_head)
@@ -63,10 +64,11 @@ class Connection:
     @property
     def stale(self) -> bool:
         """Whether the server closed the idle connection, or sent bytes without a request."""
-        if self._readable is None:
-            sock = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610
-            self._readable = Readability(sock)
-        return bool(self._readable)
+        if self._socket is None:
+            self._socket = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610
+            if self._socket.fileno() >= 0:
+                self._events = readable_events(self._socket)
+        return self._socket.fileno() < 0 or bool(self._events())
 
     async def exchange(self, request: Request, deadline: float) -> Response:
         """Send *request* and read the response.
@@ -192,25 +194,18 @@ def _split_url(url: str) -> tuple[str, str]:
     return parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")
 
 
-class Readability:
-    """Tells whether a socket, of an idle connection, has bytes to read or is closed.
+def readable_events(sock: Any) -> Callable[[], Sequence[Any]]:
+    """Return a function that lists events while *sock* has bytes to read or its peer has closed.
 
     Args:
-        sock: watched from now on.
+        sock: an open socket; once it is closed, the function must not be called any more.
     """
-
-    def __init__(self, sock: Any) -> None:
-        self._fileno: Callable[[], int] = sock.fileno
-        self._events: Callable[[], Sequence[Any]] = lambda: select.select([sock], [], [], 0)[0]
-        if (
-            hasattr(select, "poll") and sock.fileno() >= 0
-        ):  # select() cannot watch descriptors above 1,023
-            poll = select.poll()
-            poll.register(sock, select.POLLIN)
-            self._events = partial(poll.poll, 0)
-
-    def __bool__(self) -> bool:
-        return self._fileno() < 0 or bool(self._events())
+    # select() cannot watch descriptors above 1,023.
+    if not hasattr(select, "poll"):
+        return lambda: select.select([sock], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return partial(poll.poll, 0)
 
 
 # Opening

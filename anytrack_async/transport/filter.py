@@ -116,8 +116,16 @@ class ResponseFilter:
                 limit.
             httpx.RemoteProtocolError: the response is not valid HTTP.
         """
-        if self._at_start and self._take_usual(data):
-            return data
+        if self._at_start:
+            self._at_start = False
+            if head := _USUAL.match(data):
+                end, length = head.end(), int(head[1])
+                remaining = end + length - len(data)
+                if remaining >= 0 and length <= self._small_size and end <= self._small_head:
+                    self._part, self._remaining = _SIZED, remaining
+                    self.whole = not remaining
+                    self.body_headers = _NO_HEADERS
+                    return data
         part = self._part
         if part == _SIZED:
             return self._feed_sized(data)
@@ -128,21 +136,6 @@ class ResponseFilter:
         return self._feed_trailers(data) if part == _TRAILERS else self._feed_unsized(data)
 
     # The head
-
-    def _take_usual(self, data: bytes) -> bool:
-        """Return whether *data* is a usual head, small, with its body or the start of it."""
-        self._at_start = False
-        head = _USUAL.match(data)
-        if head is None:
-            return False
-        end, length = head.end(), int(head[1])
-        remaining = length + end - len(data)
-        if remaining < 0 or length > self._small_size or end > self._small_head:
-            return False
-        self._part, self._remaining = _SIZED, remaining
-        self.whole = not remaining
-        self.body_headers = _NO_HEADERS
-        return True
 
     def _feed_head(self, data: bytes) -> bytes:
         search_from = max(len(self._held) - 2, 0)

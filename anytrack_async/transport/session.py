@@ -125,7 +125,7 @@ class Session:
             path: segments below the base URL; each is percent-encoded.
             params: the query.
             content: the body; JSON unless *headers* say otherwise.
-            headers: added to those of the session.
+            headers: added to those of the session, with names in title case or not among those.
             grants_secrets: whether a success contains secrets on purpose, such as a renewed token;
                 they are not hidden there.
 
@@ -249,7 +249,7 @@ class Session:
     ) -> Request:
         all_headers = self._headers if content is None else self._json_headers
         if headers:
-            all_headers = all_headers | _title_case(headers)
+            all_headers = {**all_headers, **headers}
         url = None if params else self._urls.get(path)
         return Request(self.service, method, url or self._url(path, params), all_headers, content)
 
@@ -293,7 +293,13 @@ class _LazyEngine:
                 "`await client.aclose()` before that event loop ends"
             )
 
-    async def exchange(self, request: Request) -> Response:
+    def exchange(self, request: Request) -> Coroutine[Any, Any, Response]:
+        # Mostly the engine's own coroutine: one around it would cost 1 % of an exchange.
+        if self._engine is None or self.telemetry or ACTIVE.get():
+            return self._open_and_exchange(request)
+        return self._engine.exchange(request)
+
+    async def _open_and_exchange(self, request: Request) -> Response:
         engine = self._engine or await self._open()
         telemetry = self.telemetry or ACTIVE.get()
         if telemetry is None:

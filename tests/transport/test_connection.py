@@ -13,7 +13,12 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.connection import Connection, Readability, _load_context, tls_context
+from anytrack_async.transport.connection import (
+    Connection,
+    _load_context,
+    readable_events,
+    tls_context,
+)
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 from anytrack_async.transport.session import Session
 from tests.transport.raw_server import echo, serving
@@ -191,25 +196,23 @@ async def test_closing_closes_the_stream():
     assert wire.closed
 
 
-async def test_a_closed_socket_counts_as_is_readable():
-    ours, theirs = socket.socketpair()
-    with theirs:
-        idle = bool(Readability(ours))
-        theirs.send(b"x")
-        readable = bool(Readability(ours))
-        ours.close()
-
-    assert (idle, readable, bool(Readability(ours))) == (False, True, True)
-
-
-async def test_readability_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr("select.poll")
+@pytest.mark.parametrize("has_poll", [True, False])
+async def test_bytes_and_the_end_of_a_peer_are_readable(
+    has_poll: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if not has_poll:
+        monkeypatch.delattr("select.poll")
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        idle = bool(Readability(ours))
+        events = readable_events(ours)
+        idle = bool(events())
         theirs.send(b"x")
+        sent = bool(events())
+        ours.recv(1)
+        read = bool(events())
+        theirs.close()
 
-        assert (idle, bool(Readability(ours))) == (False, True)
+        assert (idle, sent, read, bool(events())) == (False, True, False, True)
 
 
 # TLS

@@ -97,7 +97,7 @@ async def test_a_request_carries_headers_and_body():
 
 async def test_a_body_need_not_be_json():
     wire = Wire()
-    await session(wire).send("POST", "token", content=b"a=b", headers={"content-type": "text/form"})
+    await session(wire).send("POST", "token", content=b"a=b", headers={"Content-Type": "text/form"})
 
     assert wire.last.headers.get_list("content-type") == ["text/form"]
 

@@ -252,7 +252,7 @@ class BatchSender:
                     self._conclusive += 1
                 elif self._looks_down(outcome):
                     break
-                if self._signal or self._out_of_time:
+                if self._signal or time.monotonic() >= self._deadline:
                     break
                 if self._used > self._slots.share:
                     return  # the slot goes to another batch; other workers continue this batch
