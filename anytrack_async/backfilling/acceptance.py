@@ -60,7 +60,7 @@ class Outboxed:
 
     Args:
         client: an open client.
-        settings: destinations, duplicates, rate, and what happens to old conversions.
+        settings: destinations, duplicates, rate, and the handling of old conversions.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class DryRun:
 
     Args:
         limits: destination → limits of its sink.
-        settings: destinations, duplicates, and what happens to old conversions.
+        settings: destinations, duplicates, and the handling of old conversions.
         outbox: an open outbox, to find conversions accepted before.
     """
 

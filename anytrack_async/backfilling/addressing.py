@@ -28,7 +28,7 @@ class Addressing:
 
     Args:
         limits: destination → limits of its sink.
-        settings: may name the destinations, and say what happens to old conversions.
+        settings: destinations, and the handling of old conversions.
         clock: returns unix seconds.
 
     Attributes:

@@ -47,8 +47,8 @@ class Block:
 
     Attributes:
         columns: the header.
-        rows: the rows; each has a value for each column: text, or what JSON, Parquet or the
-            database has.
+        rows: the rows; each has a value for each column: text, or a value of JSON, Parquet or the
+            database.
         lines: the line where each row begins, from 1.
         bad: rows of this part of the file that could not be read.
         consumed: data rows of the source up to the end of the block, bad ones included.

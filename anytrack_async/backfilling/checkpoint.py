@@ -37,7 +37,7 @@ class Checkpoint:
         prints: fingerprint of each source up to the position, in order.
         rejects: path of the rejects file; None if there is none.
         rejects_length: length of the rejects file in bytes.
-        finished: whether everything was read.
+        finished: whether all rows were read.
         counts: rows up to there, see `RowCounts`.
         dead_before: destination → dead letters that the outbox had before the first run.
     """

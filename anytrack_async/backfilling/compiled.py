@@ -132,7 +132,7 @@ class RowMapper:
         return row != first
 
     def customer_key(self, row: Row) -> str | None:
-        """Return what identifies the customer of *row*, for `BackfillSettings.only_first`."""
+        """Return customer id or e-mail address of *row*, for `BackfillSettings.only_first`."""
         return self._customer_key(row) if self._customer_key else None
 
     def __call__(self, row: Row, more_rows: Sequence[Row] = ()) -> Conversion | Skip:

@@ -63,7 +63,7 @@ class EmptyFileError(ConfigurationError):
 
 @attrs.frozen(kw_only=True)
 class Fingerprint:
-    """What identifies the part of a file that was read.
+    """Hashes that identify the part of a file that was read.
 
     Attributes:
         size: of the file, bytes.

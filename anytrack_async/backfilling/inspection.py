@@ -99,7 +99,7 @@ async def inspect_source(
 
     Args:
         source: as for `backfill`.
-        client: says what its destinations would be sent; it need not be open.
+        client: its destinations preview their requests; it need not be open.
         preset: name of the preset; default: recognised by the columns.
         mapping: replaces the preset.
         settings: zone, decimal sign, currency and so on.

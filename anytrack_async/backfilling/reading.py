@@ -56,11 +56,11 @@ class RowJob:
     """Reads sources and maps their rows; every method blocks.
 
     Args:
-        source: what to read.
-        settings: how.
+        source: the files or queries to read.
+        settings: how to read them.
         preset: name of the preset; None to recognise it.
         mapping: replaces the preset.
-        start: where to begin.
+        start: the place to begin at; default: the first row.
         on_open: called with format, columns and preset of each source, in the reading thread.
         find_repeats: whether to look for event ids that occur again, for `MappedBlock.repeats`.
         known: says which rows were accepted before, so that they need not be mapped.
@@ -95,7 +95,7 @@ class RowJob:
         self._breather = Breather()
 
     def blocks(self) -> Generator[MappedBlock]:
-        """Yield what became of each block of rows.
+        """Yield a `MappedBlock` for each block of rows.
 
         Raises:
             ConfigurationError: a source cannot be used; the message says why.
@@ -207,7 +207,7 @@ class RowJob:
         self._breather.breathe()
 
     def _map_queue(self, mapped: MappedBlock) -> None:
-        """Map what waits, except for rows that were accepted before."""
+        """Map the queued rows, except for rows that were accepted before."""
         if self._known is None or not self._queue:
             return
         pieces, self._queue, self._queued = self._queue, [], 0

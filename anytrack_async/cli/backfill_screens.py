@@ -1,4 +1,4 @@
-"""What `anytrack backfill` shows: the first rows, a proposed mapping, the final report."""
+"""Screens of `anytrack backfill`: the first rows, a proposed mapping, the final report."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _show_preview(name: str, preview: DestinationPreview) -> None:
 
 
 def show_proposal(inspection: Inspection) -> None:
-    """Write a proposed ``map.toml`` to standard output, and what to do to standard error."""
+    """Write a proposed ``map.toml`` to standard output, and instructions to standard error."""
     guess = inspection.guess
     if guess is None:
         return

@@ -45,7 +45,7 @@ def deliver(
         float | None, typer.Option("--for", min=0.0, help="End after so many seconds.")
     ] = None,
 ) -> None:
-    """Deliver what waits in an outbox, until Ctrl-C or SIGTERM.
+    """Deliver the conversions in an outbox, until Ctrl-C or SIGTERM.
 
     The destinations are those that the environment configures. Several
     processes may work off one outbox at once, in PostgreSQL also on several

@@ -35,17 +35,21 @@ def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     to: Annotated[
         str | None,
-        typer.Option(help="Destinations, separated by commas; default: all but AnyTrack."),
+        typer.Option(
+            metavar="DESTINATION,…", help="Only to these destinations; default: all but AnyTrack."
+        ),
     ] = None,
     outbox: OutboxOption = None,
     rate: Annotated[
-        float, typer.Option(min=0.01, help="Webhooks per second; more are answered 429.")
+        float,
+        typer.Option(metavar="COUNT", min=0.01, help="Webhooks per second; more are answered 429."),
     ] = 10_000.0,
     connections: Annotated[
-        int, typer.Option(min=1, help="Connections at once; more are answered 503.")
+        int,
+        typer.Option(metavar="COUNT", min=1, help="Connections at once; more are answered 503."),
     ] = 1_000,
     events: Annotated[
-        str | None, typer.Option(help="Names of the events to take, separated by commas.")
+        str | None, typer.Option(metavar="NAME,…", help="Take only these events; default: all.")
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of events that have none.")] = "USD",
 ) -> None:

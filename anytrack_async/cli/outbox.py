@@ -247,7 +247,7 @@ def _remark(depth: Depth, option: str) -> Text:
 
 
 def outbox_location(value: str | None = None) -> OutboxLocation:
-    """Return where the outbox is: at *value*, or at what ``ANYTRACK_OUTBOX`` has.
+    """Return the location of the outbox: *value*, or the value of ``ANYTRACK_OUTBOX``.
 
     Raises:
         ConfigurationError: the variable is not set, or there is no such file.
@@ -297,7 +297,7 @@ async def open_outbox(location: OutboxLocation) -> AsyncIterator[Outbox]:
 
 @asynccontextmanager
 async def open_file(location: OutboxLocation) -> AsyncIterator[SQLiteOutbox]:
-    """Do the same as `open_outbox` for what only a file can do.
+    """Open an outbox file like `open_outbox`, for commands that work with files only.
 
     Raises:
         ConfigurationError: the outbox is in a database.

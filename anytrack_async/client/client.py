@@ -1,4 +1,4 @@
-"""`AnyTrackClient`: everything an application calls, in one object."""
+"""`AnyTrackClient`: all methods that an application calls, in one object."""
 
 from __future__ import annotations
 

@@ -52,12 +52,12 @@ def not_counted(target: Outbox) -> Iterator[None]:
 
 
 async def copy_counts(source: KeepsHistory, target: Outbox, name: str) -> None:
-    """Add to *target* what *source* has counted since the last time.
+    """Add to *target* the counts of *source* since the last copy.
 
     Args:
         source: the outbox that was copied.
-        target: the other one; nothing is done unless it takes counts.
-        name: of the copy, for its checkpoint.
+        target: the other outbox; unchanged if it takes no counts.
+        name: name of the copy, for its checkpoint.
     """
     if not isinstance(target, TakesCounts) or not isinstance(target, KeepsCheckpoints):
         return
@@ -138,7 +138,7 @@ async def copy_attempts(
 
     Args:
         source: the outbox file.
-        target: the other outbox; nothing is done unless it takes attempts.
+        target: the other outbox; unchanged if it takes no attempts.
         event_ids: the conversions.
         reports: event id → report of the conversion, from *source*.
     """

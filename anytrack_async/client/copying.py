@@ -111,7 +111,7 @@ class _Done:
 
     Attributes:
         position: up to which the file was copied; 0 before the dead letters are.
-        full: destinations for which something waited in the target when the copy began.
+        full: destinations for which conversions waited in the target when the copy began.
     """
 
     position: int = 0
@@ -149,7 +149,7 @@ class _Copying:
                 self._report.remembered += new
 
     async def begin(self) -> _Done:
-        """Return the state before anything was copied."""
+        """Return the state before the first conversion is copied."""
         depths = await self._target.depths()
         return _Done(full=tuple(name for name, depth in depths.items() if depth.waiting))
 

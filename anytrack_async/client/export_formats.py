@@ -168,7 +168,7 @@ _AD_TIME = "%Y-%m-%d %H:%M:%S+0000"
 _META_IDS = ("fbc", "fbp", "fbclid")
 
 Cells: TypeAlias = Mapping[str, Callable[[Conversion], str]]
-"""Column → what returns its cell."""
+"""Column → function that returns its cell."""
 
 
 def _attribute(name: str) -> Callable[[Conversion], str]:

@@ -21,7 +21,7 @@ from anytrack_async.outbox.capabilities import (
 )
 
 Undelivered: TypeAlias = Literal["discard", "redact"]
-"""What becomes of a forgotten customer's conversions that a destination has not received:
+"""The fate of a forgotten customer's conversions that a destination has not received:
 ``"discard"``: it never gets them; ``"redact"``: it gets them without the customer."""
 
 _IDS_PER_CALL = 500

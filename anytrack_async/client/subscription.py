@@ -33,7 +33,7 @@ _STATUSES: Final[Mapping[type[Event], Status]] = {
 
 @attrs.frozen(kw_only=True)
 class DeliveryUpdate:
-    """What happened to one conversion at one destination.
+    """The outcome of one conversion at one destination.
 
     Attributes:
         event_id: the conversion's.

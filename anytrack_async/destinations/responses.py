@@ -22,7 +22,7 @@ from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Response, parse_reply
 
 _STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})
-"""These statuses say that something was done; a 200 only says that there is a body."""
+"""With these statuses an empty body is normal; a 200 without a body is no confirmation."""
 
 _WORDS = frozenset(
     {

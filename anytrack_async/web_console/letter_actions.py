@@ -1,4 +1,4 @@
-"""What an admin may do with dead letters: replay, discard, export and correct them."""
+"""Actions of admins on dead letters: replay, discard, export and correct."""
 
 from __future__ import annotations
 

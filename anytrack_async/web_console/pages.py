@@ -148,7 +148,7 @@ def conversion_address(event_id: str, **more: str) -> str:
 def log_action(
     name: str, verb: str, count: int, noun: str, *, destination: str = "", event_id: str = ""
 ) -> None:
-    """Log what an admin did, without a customer's data.
+    """Log an admin's action, without a customer's data.
 
     Args:
         name: the admin's name.

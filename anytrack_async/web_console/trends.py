@@ -72,12 +72,12 @@ class Loss:
 
 @attrs.frozen(kw_only=True)
 class Funnel:
-    """What became of a day's conversions at a destination.
+    """A day's deliveries and losses at a destination.
 
     Attributes:
         destination: its name.
         delivered: conversions delivered.
-        losses: what fell out, the most frequent first.
+        losses: lost or delayed conversions by state and code, the most frequent first.
     """
 
     destination: str

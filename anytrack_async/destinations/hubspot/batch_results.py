@@ -1,4 +1,4 @@
-"""Reads HubSpot's answer to a batch upsert: what became of each input."""
+"""Reads HubSpot's answer to a batch upsert: success or problem of each input."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ EVENT_ID_PROPERTY = "anytrack_event_id"
 
 
 def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
-    """Return what HubSpot may get of *conversion*; the conversion itself if that is all of it."""
+    """Return *conversion* without the data that HubSpot must not get; itself if it may get all."""
     consent = conversion.consent or UNKNOWN_CONSENT
     conversion = withhold_clicks(conversion, rule)
     if rule.action(consent.ad_user_data) == "send":

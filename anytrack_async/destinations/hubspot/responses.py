@@ -77,7 +77,7 @@ def read_problem(
     zone: tzinfo | None = None,
     now: datetime | None = None,
 ) -> Problem:
-    """Return the problem that a response outside 2xx describes; its body may be anything.
+    """Return the problem that a response outside 2xx describes, whatever its body is.
 
     Args:
         status: HTTP status.
