@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ MAX_IDS = 20
 """Event ids that a log line names; more are counted."""
 
 _MAX_SHOWN = 200  # characters
+_DATABASE = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(.*)", re.IGNORECASE | re.DOTALL)
 _HIDDEN_ADDRESS = "postgresql://…"
 
 
@@ -57,6 +59,16 @@ def safe_description(exc: BaseException) -> str:
         return type(exc).__name__
     function, line = traceback.tb_frame.f_code.co_name, traceback.tb_lineno
     return f"{type(exc).__name__} in {function}, line {line}"
+
+
+def database_address(text: str) -> str | None:
+    """Return the address in *text* as the driver wants it; None if it is none of PostgreSQL.
+
+    ``postgresql+asyncpg://db/shop`` of SQLAlchemy, ``POSTGRES://db/shop``, and either with
+    whitespace around it as in a file of secrets, becomes ``postgresql://db/shop``.
+    """
+    match = _DATABASE.fullmatch(text.strip())
+    return f"postgresql://{match[1]}" if match else None
 
 
 def shown_address(address: str) -> str:

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from anytrack_async import BackfillSettings, backfill
-from benchmarks.lag import lateness
-from benchmarks.measure import Row, percentile
+from benchmarks.lag import lag_row, lateness
+from benchmarks.measure import Row
 from benchmarks.orders import orders_file
 
 NUMBER = 22
@@ -20,19 +20,7 @@ def run(quick: bool) -> Row:
     with orders_file(count) as path:
         idle = asyncio.run(lateness(lambda: asyncio.sleep(1 if quick else 5)))
         busy = asyncio.run(lateness(lambda: _dry_run(path)))
-    before, during = percentile(idle, 0.99) * 1e3, percentile(busy, 0.99) * 1e3
-    return Row(
-        number=NUMBER,
-        measure="event-loop lag p99 while a file is read and mapped",
-        against="an idle loop",
-        target="+ ≤ 5 ms",
-        result=f"+ {during - before:.1f} ms",
-        reached=during - before <= 5,
-        details=(
-            f"idle: p50 {percentile(idle, 0.5) * 1e3:.2f} ms, p99 {before:.2f} ms",
-            f"busy: p50 {percentile(busy, 0.5) * 1e3:.2f} ms, p99 {during:.2f} ms",
-        ),
-    )
+    return lag_row(NUMBER, "a file is read and mapped", idle, busy)
 
 
 async def _dry_run(path: Path) -> None:

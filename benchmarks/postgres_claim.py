@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from anytrack_async.outbox.checks import MAX_CLAIM_BYTES
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import new_lease_id
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import ServerCost, connect, fill, interleaved, lines, server
+from benchmarks.postgres import ServerCost, connect, costs_on_server, fill, interleaved, lines
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 28
@@ -23,8 +21,7 @@ _FLOOR, _OURS = "range read", "claim, read, settle"
 def run(quick: bool) -> Row:
     """Claim from a log of batches, each time for the next of some destinations."""
     rows, rounds = (5_000, 1) if quick else (100_000, 5)
-    with server() as started:
-        costs = asyncio.run(_measure(started, rows, rounds))
+    costs = costs_on_server(_measure, rows, rounds)
     time = costs[_OURS].wall / costs[_FLOOR].wall
     return Row(
         number=NUMBER,

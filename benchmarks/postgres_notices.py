@@ -11,7 +11,7 @@ from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.news import News
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import ServerCost, interleaved, lines, prepare, server
+from benchmarks.postgres import ServerCost, costs_on_server, interleaved, lines, prepare
 from benchmarks.postgres_single import CONNECTIONS, append, single_writes
 from tests.servers.postgres import PostgresServer
 
@@ -24,8 +24,7 @@ _FLOOR, _OURS = "append of the outbox", "append and notices"
 def run(quick: bool) -> Row:
     """Append one by one, while another process listens; with notices to it, and without."""
     rows, rounds = (400, 1) if quick else (6_000, 5)
-    with server() as started:
-        costs, heard = asyncio.run(_measure(started, rows, rounds))
+    costs, heard = costs_on_server(_measure, rows, rounds)
     speed = costs[_FLOOR].wall / costs[_OURS].wall
     return Row(
         number=NUMBER,

@@ -9,7 +9,7 @@ from typing import Any
 from anytrack_async.outbox.postgres.append import APPEND_ONE, APPENDED_ONE, AppendArguments
 from benchmarks import postgres
 from benchmarks.measure import Row
-from benchmarks.postgres import ServerCost, batches, interleaved, lines, prepare, server
+from benchmarks.postgres import ServerCost, batches, costs_on_server, interleaved, lines, prepare
 from tests.servers.postgres import PostgresServer
 
 NUMBER = 27
@@ -24,8 +24,7 @@ _FLOOR, _OURS = "INSERT … ON CONFLICT", "append of the outbox"
 def run(quick: bool) -> Row:
     """Append conversions one by one, each with a commit of its own."""
     rows, rounds = (400, 1) if quick else (8_000, 5)
-    with server() as started:
-        costs = asyncio.run(_measure(started, rows, rounds))
+    costs = costs_on_server(_measure, rows, rounds)
     speed = costs[_FLOOR].wall / costs[_OURS].wall
     return Row(
         number=NUMBER,

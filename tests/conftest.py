@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 import anytrack_async
 from anytrack_async.outbox.sqlite.wal_bug import log_once, wal_reset_warning
 from tests.examples import examples
+from tests.leftover_processes import ended_on_failure
 from tests.order import long_tests_first
 from tests.servers.fixtures import *  # noqa: F403 (fixtures)
 from tests.servers.fixtures import leave_out_uncovered, say_what_was_not_run
@@ -80,8 +81,10 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Run a test that repeats itself without coverage."""
-    if is_hypothesis_test(getattr(item, "obj", None)) or item.get_closest_marker("untraced"):
-        with untraced():
-            return (yield)
-    return (yield)
+    """Run a test, without coverage if it repeats itself; if it fails, end its processes."""
+    is_repeated = is_hypothesis_test(getattr(item, "obj", None))
+    with ended_on_failure():
+        if is_repeated or item.get_closest_marker("untraced"):
+            with untraced():
+                return (yield)
+        return (yield)

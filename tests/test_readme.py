@@ -89,7 +89,11 @@ def example_process(
             stderr=errors,
             text=True,
         ) as process:
-            yield process
+            try:
+                yield process
+            except BaseException:
+                process.kill()  # otherwise leaving the block waits for its end
+                raise
         errors.seek(0)
         text = errors.read()
     assert process.returncode == 0, text

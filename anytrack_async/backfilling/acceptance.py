@@ -60,7 +60,7 @@ class Outboxed:
 
     Args:
         client: an open client.
-        settings: destinations, duplicates, rate, and what happens to old conversions.
+        settings: destinations, duplicates, rate, and the handling of old conversions.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Outboxed:
             fits = not exc.too_large and len(part) <= self._client.outbox.capacity
             if fits or len(part) == 1:
                 raise
+        # 1,000 conversions and a capacity of 300: parts of 500 do not fit, parts of 250 do.
         half = len(part) // 2
         first = await self._accept_part(part[:half], to)
         return first + await self._accept_part(part[half:], to)
@@ -138,7 +139,7 @@ class DryRun:
 
     Args:
         limits: destination → limits of its sink.
-        settings: destinations, duplicates, and what happens to old conversions.
+        settings: destinations, duplicates, and the handling of old conversions.
         outbox: an open outbox, to find conversions accepted before.
     """
 

@@ -28,7 +28,7 @@ class Addressing:
 
     Args:
         limits: destination → limits of its sink.
-        settings: may name the destinations, and say what happens to old conversions.
+        settings: destinations, and the handling of old conversions.
         clock: returns unix seconds.
 
     Attributes:
@@ -60,7 +60,7 @@ class Addressing:
 
     @property
     def reason(self) -> str:
-        """Why a conversion is for no destination at all."""
+        """The reason for skipping conversions that have no destination."""
         return TOO_OLD if len(self._max_ages) == len(self.names) else FROM_ANYTRACK
 
     def split(self, block: MappedBlock) -> Sequence[tuple[tuple[str, ...], Sequence[int]]]:
@@ -76,7 +76,7 @@ class Addressing:
         return _runs(takers) if is_repeated else _parts(takers)
 
     def _from_anytrack(self, block: MappedBlock) -> list[int]:
-        """Return the indexes of the conversions that AnyTrack has, if it is not to get them."""
+        """Return the indexes of conversions that AnyTrack has already, and must not get again."""
         if not self._spares_origin or block.info.preset != _EXPORT:
             return []
         return [index for index, item in enumerate(block.conversions) if is_from_anytrack(item)]

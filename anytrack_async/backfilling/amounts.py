@@ -80,7 +80,7 @@ def amount_parser(
         decimal: the decimal sign; None to refuse amounts that are ambiguous without it. With
             ``"."``, ``"1,234.50"`` is 1234.50; with ``","``, ``"1.234,50"`` is 1234.50.
         advice: names the setting in a refusal.
-        signs: gets the sign or code of a currency that stands beside an amount, see
+        signs: list to which the sign or code of a currency beside an amount is added, see
             `currencies_of`.
 
     Returns:

@@ -47,8 +47,8 @@ class Block:
 
     Attributes:
         columns: the header.
-        rows: the rows; each has a value for each column: text, or what JSON, Parquet or the
-            database has.
+        rows: the rows; each has a value for each column: text, or a value of JSON, Parquet or the
+            database.
         lines: the line where each row begins, from 1.
         bad: rows of this part of the file that could not be read.
         consumed: data rows of the source up to the end of the block, bad ones included.
@@ -95,7 +95,7 @@ class Breather:
 
 @attrs.frozen
 class Position:
-    """Where reading stands: before the row number *rows* of the source number *source*, from 0."""
+    """The place up to which rows were read: *rows* rows of source number *source*, from 0."""
 
     source: int = 0
     rows: int = 0
@@ -122,7 +122,7 @@ class Origin(NamedTuple):
     def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
         """Return where the conversion of *group* comes from."""
         line, row, further_rows = group
-        if not packed:
+        if not packed:  # the values of JSON, Parquet and databases are not all texts
             return cls(line, columns, (row, *further_rows))
         if not further_rows:
             return cls(line, columns, (_SEPARATOR.join(row),))
@@ -134,7 +134,7 @@ class Origin(NamedTuple):
 
 
 def joined(blocks: Sequence[MappedBlock]) -> Iterator[MappedBlock]:
-    """Yield *blocks*, those of the same source as one."""
+    """Yield *blocks*, with consecutive blocks of the same source joined into one."""
     current, *later_blocks = blocks
     for block in later_blocks:
         if block.info is current.info:

@@ -1,8 +1,8 @@
-"""The checkpoint of a back-fill: where to go on after it was interrupted.
+"""The checkpoint of a back-fill: the row at which an interrupted run continues.
 
-It is kept in the outbox, beside the conversions that it speaks of, and bound to the content of the
-files. It may be older than the last conversions that were accepted: their rows are read again, and
-the outbox recognises them.
+A checkpoint is stored in the outbox, beside the accepted conversions, and is bound to the content
+of the files. Conversions may have been accepted after the last checkpoint: then their rows are read
+again, and the outbox recognises the repeats.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _VERSION = 1
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """Where a run stands.
+    """The state of a run after some of its rows.
 
     Attributes:
-        position: where reading goes on.
-        rows: rows read up to there.
+        position: the place at which reading continues.
+        rows: number of rows read up to the position.
         prints: fingerprint of each source up to the position, in order.
         rejects: path of the rejects file; None if there is none.
-        rejects_length: its length, bytes.
-        finished: whether everything was read.
+        rejects_length: length of the rejects file in bytes.
+        finished: whether all rows were read.
         counts: rows up to there, see `RowCounts`.
         dead_before: destination → dead letters that the outbox had before the first run.
     """
@@ -118,9 +118,9 @@ def _plain(value: object) -> Any:
 
 
 def changed_file(checkpoint: Checkpoint, source: Source) -> str | None:
-    """Return the name of a file that is not that of *checkpoint* any more, if any; blocks.
+    """Return the name of the first file that has changed since *checkpoint*; None if none has.
 
-    Reads the files up to where they were read before.
+    Reads the part of the files that was read before the checkpoint; blocks.
     """
     for path, fingerprint in zip(expand_sources(source), checkpoint.prints, strict=False):
         if isinstance(path, str) and not has_content(path, fingerprint):

@@ -114,14 +114,15 @@ class RowMapper:
 
     @property
     def fold_key(self) -> Getter | None:
-        """The order that a row belongs to; None if each row is a conversion of its own."""
+        """Returns the id of the order that a row belongs to; None if each row is one conversion."""
         return self._fold
 
     def continues(self, first: Row, row: Row) -> bool:
-        """Return whether *row*, with the same order as *first*, is a further line item of it.
+        """Return whether *row* is a further line item of the order in *first*.
 
-        It is not if it states another amount, or is *first* once more: then it is a repeat. In a
-        file of rejected rows, those of an order have the same ``_line``.
+        Both rows have the same order id. If *row* states another amount, or equals *first*, it is
+        a repeat of the order, not a line item. In a file of rejected rows, the rows of an order
+        have the same ``_line``.
         """
         if self._is_rejects:
             return True
@@ -131,7 +132,7 @@ class RowMapper:
         return row != first
 
     def customer_key(self, row: Row) -> str | None:
-        """Return what identifies the customer of *row*, for `BackfillSettings.only_first`."""
+        """Return customer id or e-mail address of *row*, for `BackfillSettings.only_first`."""
         return self._customer_key(row) if self._customer_key else None
 
     def __call__(self, row: Row, more_rows: Sequence[Row] = ()) -> Conversion | Skip:
@@ -205,7 +206,7 @@ class RowMapper:
     def _become_refund(
         self, fields: dict[str, Any], row: Row, amount: Decimal | None
     ) -> Decimal | None:
-        """Make *fields* those of the event of a refund, and return the refunded amount."""
+        """Turn *fields* into the event of a refund, and return the refunded amount."""
         fields["conversion_type"] = ConversionType.CUSTOM
         fields["event_name"] = REFUND_EVENT
         fields.pop("event_id", None)  # that is the sale's

@@ -41,8 +41,8 @@ class _Piece(NamedTuple):
 def guess_delimiter(sample: str) -> str:
     r"""Return the delimiter of the CSV file that begins with *sample*.
 
-    It is the one by which the first rows have the most cells, and all of them equally many. In
-    ``a;b\n1,5;2`` that is the semicolon: by commas, the rows have one cell and two.
+    With the right delimiter, the first rows have the most cells, and all rows equally many. In
+    ``a;b\n1,5;2`` that is the semicolon: split at commas, the rows have one cell and two.
     """
     lines = sample.splitlines(keepends=True)
     if len(lines) > 2 and lines[-1][-1] not in "\r\n":
@@ -69,9 +69,9 @@ class DelimitedReader:
 
     Args:
         file: the file.
-        encoding: of its text; None to find it.
-        delimiter: of its cells; None to find it.
-        header: its columns, if it has no header line.
+        encoding: encoding of the text; None to detect it.
+        delimiter: separator of the cells; None to detect it.
+        header: the columns of a file that has no header line.
         advice: names the settings in messages.
 
     Raises:
@@ -207,7 +207,7 @@ class DelimitedReader:
             breather.breathe()
 
     def _numbered(self, rows: list[list[str]], begin: int, problem: str | None) -> _Piece:
-        """Return *rows* with the lines where they begin; *problem* is that of the row behind."""
+        """Return *rows* with the lines where they begin; *problem* is about the row after them."""
         first = self._lines_before + begin + 1
         if problem is None and self._reader.line_num - begin == len(rows) and all(rows):
             return _Piece(rows, range(first, first + len(rows)), {})

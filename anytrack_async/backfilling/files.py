@@ -34,11 +34,11 @@ _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 def expand(source: PathSource | Sequence[PathSource]) -> list[str]:
-    """Return the paths that *source* stands for, patterns in the order of their names; blocks.
+    """Return the paths in *source*, and the files that its patterns match, sorted by name; blocks.
 
     Raises:
         ConfigurationError: a pattern matches no file, or nothing is named.
-        TypeError: it is neither a path nor a list of paths.
+        TypeError: *source* is neither a path nor a list of paths.
     """
     if isinstance(source, str | PathLike):
         source = [source]
@@ -58,12 +58,12 @@ def expand(source: PathSource | Sequence[PathSource]) -> list[str]:
 
 
 class EmptyFileError(ConfigurationError):
-    """A file has neither a header nor a record. Among several files, it is one without rows."""
+    """A file has neither a header nor a record. Among several files, it has no rows."""
 
 
 @attrs.frozen(kw_only=True)
 class Fingerprint:
-    """What identifies the part of a file that was read.
+    """Hashes that identify the part of a file that was read.
 
     Attributes:
         size: of the file, bytes.
@@ -222,7 +222,7 @@ def _decompressor(sample: bytes) -> Callable[[io.BufferedReader], io.RawIOBase] 
 
 
 class _Checked(io.RawIOBase):
-    """A decompressed stream, of which an error is an `OSError` that names the file."""
+    """A decompressed stream that turns errors of decompression into an `OSError` with the file."""
 
     def __init__(self, stream: io.RawIOBase, name: str) -> None:
         super().__init__()
@@ -301,7 +301,7 @@ def guess_encoding(sample: bytes) -> str:
 
 
 UNDECODED = "\udc80-\udcff"
-"""Range of the characters that stand for bytes which the encoding does not allow."""
+"""Range of the characters by which Python replaces bytes that the encoding does not allow."""
 
 
 class _UndecodedBytes:

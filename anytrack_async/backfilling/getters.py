@@ -71,7 +71,7 @@ def without_mark(get: Getter) -> Getter:
 
 
 def translated(get: Getter, words: Mapping[str, str]) -> Getter:
-    """Return *get* with the meaning of the words in *words*; other values as they are."""
+    """Return a getter that translates the values of *get* by *words*, and keeps other values."""
 
     def get_value(row: Row) -> Any:
         value = get(row)
@@ -95,7 +95,7 @@ def inside(position: int, path: Sequence[str]) -> Getter:
 
 
 def stem(pattern: str, column: str) -> str:
-    """Return what ``*`` stands for: of ``* (metadata)``, ``plan (metadata)`` has the stem plan."""
+    """Return the text in place of ``*``: ``plan`` for ``* (metadata)`` and ``plan (metadata)``."""
     before, star, after = pattern.partition("*")
     return column[len(before) : len(column) - len(after)].strip() if star else column
 

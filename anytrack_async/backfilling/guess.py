@@ -62,7 +62,11 @@ class Guess:
 
 
 def guess_mapping(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]] = (), *, name: str = "map"
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]] = (),
+    *,
+    name: str = "map",
+    answered: Collection[str] = (),
 ) -> Guess:
     """Return a mapping for a file with *columns*.
 
@@ -70,18 +74,26 @@ def guess_mapping(
         columns: the header.
         rows: some rows, from which the forms of times and amounts are seen.
         name: name of the mapping.
+        answered: topics of questions that need not be asked, e.g. ``"timezone"``.
     """
-    return _Guesser(columns, rows, name).guess()
+    return _Guesser(columns, rows, name, answered).guess()
 
 
 class _Guesser:
-    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        name: str,
+        answered: Collection[str],
+    ) -> None:
         self._columns = [column for column in columns if column]
         self._plain = {column: _plain(column) for column in self._columns}
         self._index = {column: index for index, column in enumerate(columns)}
         self._rows = rows
         self._name = name
         self._entries: dict[str, Any] = {"name": name}
+        self._answered = answered
         self._questions: list[Question] = []
 
     def guess(self) -> Guess:
@@ -92,10 +104,10 @@ class _Guesser:
         self._time(self._timelike(times), column_of)
         if "order_id" not in column_of:
             text = "which column has the order's id? Without it, ids are made of the rows"
-            self._questions.append(Question(topic="order_id", text=text, required=False))
+            self._ask(Question(topic="order_id", text=text, required=False))
         if "currency" not in column_of:
             text = 'no column has the currency: state it, e.g. currency = "EUR"'
-            self._questions.append(Question(topic="currency", text=text))
+            self._ask(Question(topic="currency", text=text))
         rule = self._status(column_of)
         self._entries["columns"] = column_of
         return Guess(
@@ -104,6 +116,10 @@ class _Guesser:
             questions=tuple(self._questions),
             mapping=to_mapping({**self._entries, **({"rules": [rule]} if rule else {})}),
         )
+
+    def _ask(self, question: Question) -> None:
+        if question.topic not in self._answered:
+            self._questions.append(question)
 
     def _fields(self) -> dict[str, str]:
         """Return field → column for the fields with a clear name: the best name counts."""
@@ -139,7 +155,7 @@ class _Guesser:
         return [cell for cell in cells if cell not in (None, "")]
 
     def _numeric(self, columns: Sequence[str]) -> list[str]:
-        """Return those of *columns* of which most cells have digits.
+        """Return the *columns* with digits in most cells.
 
         Some have a word instead, such as "free" or "n/a"; those rows are rejected.
         """
@@ -154,7 +170,7 @@ class _Guesser:
         return [column for column in columns if all(map(_has_digit, self._cells(column)))]
 
     def _like(self, fits: Callable[[Any], bool], excluded: Iterable[str]) -> list[str]:
-        """Return the columns of which nearly all cells fit, whatever their names."""
+        """Return the columns, whatever their names, in which at least 80 % of the cells fit."""
         columns = []
         for column in self._columns:
             cells = self._cells(column)
@@ -171,7 +187,7 @@ class _Guesser:
             )
             candidates = candidates or self._like(_is_amount, column_of.values())
             question = Question(topic="amount", text=text, candidates=candidates)
-            self._questions.append(question)
+            self._ask(question)
             return
         (column,) = candidates
         self._entries["amounts"] = {"gross": column}
@@ -183,7 +199,7 @@ class _Guesser:
             self._entries["decimal"] = signs[0]
             return
         text = f"which is the decimal sign in {column!r}?"
-        self._questions.append(Question(topic="decimal", text=text, candidates=(",", ".")))
+        self._ask(Question(topic="decimal", text=text, candidates=(",", ".")))
 
     def _time(self, candidates: Sequence[str], column_of: dict[str, str]) -> None:
         if len(candidates) != 1:
@@ -200,7 +216,7 @@ class _Guesser:
             else "no column has the name of the time of the conversion: which one is it?"
         )
         candidates = candidates or self._like(_is_written_time, used)
-        self._questions.append(Question(topic="time", text=text, candidates=candidates))
+        self._ask(Question(topic="time", text=text, candidates=candidates))
 
     def _propose_format(self, column: str) -> None:
         """Propose the format of the times in *column*, or ask for it."""
@@ -215,7 +231,7 @@ class _Guesser:
         if len(formats) != 1:
             text = f"which is the format of the times in {column!r}?"
             question = Question(topic="time format", text=text, candidates=formats)
-            self._questions.append(question)
+            self._ask(question)
             return
         self._entries["formats"] = formats
         self._zone(cells, formats)
@@ -231,11 +247,11 @@ class _Guesser:
         elif not _fits_written(texts, None):
             text = f"is 05/06/2026 in {column!r} the 5th of June?"
             question = Question(topic="day order", text=text, candidates=("true", "false"))
-            self._questions.append(question)
+            self._ask(question)
         zoned = all(parsed.tzinfo for text in texts if (parsed := written_parser(True)(text)))
         if not zoned:
             text = 'the times have no zone: state it, e.g. timezone = "Europe/Berlin"'
-            self._questions.append(Question(topic="timezone", text=text))
+            self._ask(Question(topic="timezone", text=text))
         return True
 
     def _zone(self, cells: Sequence[Any], formats: Sequence[str]) -> None:
@@ -244,7 +260,7 @@ class _Guesser:
         parse = time_parser(formats, None)
         if not _fits(lambda cell: parse(cell, None), cells):
             text = 'the times have no zone: state it, e.g. timezone = "Europe/Berlin"'
-            self._questions.append(Question(topic="timezone", text=text))
+            self._ask(Question(topic="timezone", text=text))
 
     def _status(self, column_of: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the rule for the column with the state of an order, if values are known."""
@@ -255,11 +271,11 @@ class _Guesser:
         keep = [value for value in values if value in PAID]
         text = f"which values of {column!r} are sales?"
         if not keep:
-            self._questions.append(Question(topic="status", text=text, candidates=values))
+            self._ask(Question(topic="status", text=text, candidates=values))
             return None
         if len(values) > len(keep):
             question = Question(topic="status", text=text, candidates=values, required=False)
-            self._questions.append(question)
+            self._ask(question)
         return {"columns": column, "keep": keep}
 
     def _status_column(self, used: Collection[str]) -> str | None:

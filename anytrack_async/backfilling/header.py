@@ -28,7 +28,7 @@ _SEVERAL_VALUES = frozenset(f"customer.{name}" for name in UNUSABLE)
 
 
 class Header:
-    """The columns of one file, and which field each of them is.
+    """The columns of one file, and the field that each column belongs to.
 
     Args:
         mapping: the table of columns and fields.
@@ -44,7 +44,7 @@ class Header:
         self._positions = positions_of(columns)
 
     def positions(self, columns: Iterable[str]) -> list[list[int]]:
-        """Return the positions of those of *columns* that the file has."""
+        """Return the positions of the *columns* that the file has."""
         names = map(normalised, columns)
         return [self._positions[name] for name in names if name in self._positions]
 
@@ -53,7 +53,7 @@ class Header:
         return self._positions[normalised(column)][0]
 
     def present(self, names: Iterable[str]) -> str:
-        """Return those of *names* that the file has, for a message."""
+        """Return the *names* that the file has, for a message."""
         present = [
             name
             for name in names

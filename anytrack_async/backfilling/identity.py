@@ -69,8 +69,8 @@ def compile_identity(
 ) -> Identify | None:
     """Return a function from a row to its `Identity`; None if the mapping does not allow one.
 
-    It does not if a function of the mapping may change what makes up the identity, if the file has
-    event ids or names of its own, or if rows depend on each other.
+    A mapping does not allow it if one of its functions may change a value of the identity, if the
+    file has event ids or names of its own, or if rows depend on each other.
     """
     names = {name for name, _ in read.texts} | {*mapping.constants}
     depends_on_others = settings.only_first or settings.duplicates == "fail"
@@ -132,10 +132,11 @@ def _summary(
             return None
         return f"{kind} 0 {currency_code(currency)}"
     if amount < 0:
+        # A refund. Its event id depends on settings and time, so the whole row has to be mapped.
         return None
     if currency is None:
         currency = default_currency
-        if currency is None and amount:
+        if currency is None and amount:  # only an amount of 0 needs no currency
             return None
     return f"{kind} {amount!s} {currency_code(currency)}"
 

@@ -99,7 +99,7 @@ async def inspect_source(
 
     Args:
         source: as for `backfill`.
-        client: says what its destinations would be sent; it need not be open.
+        client: its destinations preview their requests; it need not be open.
         preset: name of the preset; default: recognised by the columns.
         mapping: replaces the preset.
         settings: zone, decimal sign, currency and so on.
@@ -175,7 +175,20 @@ def _guess(source: Source, settings: BackfillSettings) -> Inspection:
         block: Block | None = next(iter(opened.reader.blocks()), None)
         sample = block.rows[:_SAMPLE_ROWS] if block else ()
         columns = block.columns if block else info.columns
-        return Inspection(info=info, guess=guess_mapping(columns, sample))
+        return Inspection(
+            info=info, guess=guess_mapping(columns, sample, answered=_answered(settings))
+        )
+
+
+def _answered(settings: BackfillSettings) -> list[str]:
+    """Return the topics of the questions about a mapping that *settings* answer."""
+    answers = {
+        "timezone": settings.timezone,
+        "currency": settings.currency,
+        "decimal": settings.decimal,
+        "day order": settings.day_first,
+    }
+    return [topic for topic, answer in answers.items() if answer is not None]
 
 
 def _previews(

@@ -42,7 +42,7 @@ from anytrack_async.settings.fields import flag, non_empty, one_of, text, text_t
 _optional = attrs.validators.optional
 
 Columns: TypeAlias = str | Sequence[str]
-"""A column, or several of which the first one that is filled counts."""
+"""A column, or several columns: the first filled cell counts."""
 
 Finish: TypeAlias = Callable[[dict[str, Any], Callable[[str], Any]], None]
 """Changes a conversion's fields; the second argument returns the value of a column."""
@@ -119,7 +119,7 @@ def either(*columns: str) -> AmountColumns:
 
 
 def to_amount(value: AmountColumns | Columns | Mapping[str, Any]) -> AmountColumns:
-    """Return the amount that a column, columns, or a table with `plus` and `minus` stand for."""
+    """Return the amount that a column, columns, or a table of `plus` and `minus` describe."""
     if isinstance(value, AmountColumns):
         return value
     return AmountColumns(**value) if isinstance(value, Mapping) else AmountColumns(plus=value)
@@ -144,12 +144,12 @@ def _amounts(value: Any) -> dict[str, AmountColumns]:
 class RowRule:
     """Which rows to send, by the value of a column; upper and lower case are the same.
 
-    A value in `refund` is a refund, one in `drop` is skipped, and so is one that is not in `keep`,
-    unless `keep` is empty.
+    A row with a value in `refund` is a refund. A row with a value in `drop` is skipped, and so is a
+    row with a value that is not in `keep`, unless `keep` is empty.
 
     Attributes:
-        columns: the column, or several of which the first one that is filled counts. A file that
-            has none of them passes.
+        columns: the column, or several columns: the first filled cell counts. If a file has none of
+            the columns, the rule does not apply.
         keep: values to send.
         drop: values to skip.
         refund: values of refunds and cancellations, see `BackfillSettings.refunds`.
@@ -247,14 +247,14 @@ class FileMapping:
         refusal: why such a file cannot be used; empty if it can.
         notes: sentences for the documentation about rules that are not in the table.
         header: columns of a file without a header line.
-        delimiter: of such files, if it is always the same.
-        columns: field → column, or columns of which the first one that is filled counts.
+        delimiter: separator of the cells, if it is always the same.
+        columns: field → column, or several columns: the first filled cell counts.
         constants: field → value for all rows, e.g. ``{"conversion_type": "lead"}``; the type is
             ``sale`` by default.
         translate: field → word in the file → value, e.g. ``{"conversion_type": {"rebill":
             "sale"}}``.
         amounts: choice → columns, see `AmountColumns`. ``refund`` is the refunded amount.
-        amount: the choices in the order of preference: the first one that is filled counts.
+        amount: the choices in the order of preference: the first filled amount counts.
         escaped: whether cells of CSV that a spreadsheet would run as a formula have an apostrophe
             before them.
         rules: which rows to send.
@@ -272,10 +272,11 @@ class FileMapping:
         decimal: the decimal sign of amounts, if it is always the same.
         negative: why rows with a negative amount are skipped; empty if they are refunds.
         finish: called with a conversion's fields before it is made.
-        prepare: makes `finish` instead, from the settings.
-        adds_only: whether these two only add customer data, items and the like: neither type, ids,
-            name, amount, currency nor time.
-        record: makes a conversion of a whole record instead; `columns` then only names columns.
+        prepare: makes the function `finish` from the settings, in place of `finish`.
+        adds_only: whether `finish` and `prepare` only add customer data, items and the like, and
+            change neither type, ids, name, amount, currency nor time.
+        record: makes a conversion of a whole record, without the other attributes; `columns` then
+            only names columns.
 
     Raises:
         ConfigurationError: a field, zone or choice is unknown; the message names it.
@@ -355,7 +356,7 @@ def normalised(column: str) -> str:
 
 
 def matching(pattern: str, columns: Iterable[str]) -> list[str]:
-    """Return those of *columns* that are *pattern*, a name or a pattern such as ``adv*``."""
+    """Return the *columns* that match *pattern*, a name or a pattern such as ``adv*``."""
     normal_pattern = normalised(pattern)
     return [column for column in columns if fnmatchcase(normalised(column), normal_pattern)]
 

@@ -31,7 +31,7 @@ class RecordMapper:
     Args:
         mapping: has the function.
         header: the file's columns.
-        settings: zone, decimal sign, currency, and what happens to refunds.
+        settings: zone, decimal sign, currency, and the handling of refunds.
         zone: of times, as the file states it.
         advice: names the settings in refusals.
     """

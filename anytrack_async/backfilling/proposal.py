@@ -1,4 +1,4 @@
-"""The text of a proposed ``map.toml``: answers stand as comments in the table they belong to."""
+"""The text of a proposed ``map.toml``: possible answers are comments in the fitting table."""
 
 from __future__ import annotations
 

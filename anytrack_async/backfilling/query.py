@@ -121,7 +121,7 @@ def connector(url: str) -> Callable[[], Any]:
 
 
 def is_driver_error(error: Exception) -> bool:
-    """Return whether *error* is that of a driver: a query that is wrong, a lost connection."""
+    """Return whether a database driver raised *error*: for a wrong query or a lost connection."""
     classes = type(error).__mro__
     return any(item.__name__ == "Error" and _package(item) in _DRIVERS for item in classes)
 

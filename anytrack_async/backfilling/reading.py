@@ -56,11 +56,11 @@ class RowJob:
     """Reads sources and maps their rows; every method blocks.
 
     Args:
-        source: what to read.
-        settings: how.
+        source: the files or queries to read.
+        settings: how to read them.
         preset: name of the preset; None to recognise it.
         mapping: replaces the preset.
-        start: where to begin.
+        start: the place to begin at; default: the first row.
         on_open: called with format, columns and preset of each source, in the reading thread.
         find_repeats: whether to look for event ids that occur again, for `MappedBlock.repeats`.
         known: says which rows were accepted before, so that they need not be mapped.
@@ -95,7 +95,7 @@ class RowJob:
         self._breather = Breather()
 
     def blocks(self) -> Generator[MappedBlock]:
-        """Yield what became of each block of rows.
+        """Yield a `MappedBlock` for each block of rows.
 
         Raises:
             ConfigurationError: a source cannot be used; the message says why.
@@ -192,7 +192,7 @@ class RowJob:
                 mapped.rejects.append(mapped.reject(origin, "", bad.problem))
 
     def _map_or_queue(self, mapped: MappedBlock, piece: _Piece) -> None:
-        """Map the rows of *piece*, or let them wait until the outbox is asked about them."""
+        """Map the rows of *piece*, or queue them until the outbox is asked which it knows."""
         identify = piece.mapper.identify
         if self._known is None or identify is None or not self._known.asks():
             self._map_queue(mapped)
@@ -207,7 +207,7 @@ class RowJob:
         self._breather.breathe()
 
     def _map_queue(self, mapped: MappedBlock) -> None:
-        """Map what waits, except for rows that were accepted before."""
+        """Map the queued rows, except for rows that were accepted before."""
         if self._known is None or not self._queue:
             return
         pieces, self._queue, self._queued = self._queue, [], 0
@@ -337,7 +337,7 @@ def _shown(moment: datetime) -> str:
 def grouped(
     block: Block, mapper: RowMapper, pending: list[Group]
 ) -> tuple[list[Group], list[Group]]:
-    """Return the complete orders up to the end of *block*, and the last one, which may go on.
+    """Return the complete orders of *block*, and the last order, which may have further rows.
 
     Rows ``1001, 1001, 1002`` are the order 1001 with two line items, which is complete, and 1002.
     """

@@ -19,7 +19,7 @@ _MAX_RECORD = 32 * 1024 * 1024  # characters
 _BETWEEN = re.compile(r"[\s,]*")
 
 _Numbered = tuple[int, Any, str | None]
-"""The line of a record, the record, and the problem if it is none."""
+"""The line of a record, the record, and the problem if it is not an object."""
 
 
 class JsonReader:
@@ -194,7 +194,7 @@ def check_json(sample: bytes, encoding: str | None) -> bool:
 
 
 def _goes_on(problem: str) -> bool:
-    """Return whether an object that begins on the line goes on in the next ones."""
+    """Return whether an object begins on the first line and ends on a later line."""
     return "unexpected end of data" in problem
 
 
@@ -202,7 +202,7 @@ def raise_if_empty(reader: JsonReader) -> None:
     """Raise `EmptyFileError` if the file has no record.
 
     Raises:
-        ConfigurationError: it has records, but the first line is no object of its own.
+        ConfigurationError: the file has records, but the first line is not a whole object.
     """
     problem = reader.first_problem
     if problem and (not reader.info.columns or _goes_on(problem)):

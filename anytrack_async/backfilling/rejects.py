@@ -27,8 +27,8 @@ class RejectsFile:
     file of its own, ``rejects.2.csv``. Every method blocks.
 
     Args:
-        path: path of the file; must not exist, or be empty, unless *resume_at* says where to go on.
-        resume_at: length of the file, in bytes, at the checkpoint; what stands behind is cut off.
+        path: path of the file; unless *resume_at* is given, it must be empty or not exist.
+        resume_at: length of the file at the checkpoint, in bytes; the file is cut to that length.
 
     Raises:
         ConfigurationError: the file exists.
@@ -53,7 +53,7 @@ class RejectsFile:
 
     @property
     def length(self) -> int:
-        """Bytes written so far, those of an earlier run included."""
+        """Bytes written so far, including those of an earlier run."""
         return self._file.tell() if self._file else self._resume_at or 0
 
     def write(self, rejects: Sequence[Reject], info: SourceInfo) -> None:

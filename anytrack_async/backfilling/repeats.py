@@ -83,7 +83,7 @@ class KnownRows:
 
 
 def _is_in(summaries: Mapping[str, str | None], identity: Identity) -> bool:
-    """Return whether *summaries*, event id → summary or None, have that of *identity*."""
+    """Return whether *summaries*, event id → summary or None, contain *identity*."""
     event_id = identity.event_id
     return event_id in summaries and summaries[event_id] in (identity.summary, None)
 

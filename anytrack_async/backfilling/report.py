@@ -29,7 +29,7 @@ class Reject:
         source: name of the file or query.
         line: the line where the row begins, from 1; of a table without lines, the row's number.
         column: the column with the problem; empty if the problem is about the whole row.
-        reason: the problem and what to do; free of the row's values.
+        reason: the problem and its remedy; free of the row's values.
         columns: the header of the file.
         rows: the rows' values, in the header's order; never part of the `repr`.
         event_id: the event id, if the row is a conversion that contradicts an earlier one.
@@ -146,7 +146,7 @@ class DestinationProgress:
         retrying: the part of `waiting` that failed and will be sent again.
         dead: dead letters since the run began, and those that are left of the runs it resumes.
         rate: conversions delivered per second, over the last seconds.
-        eta: seconds until it has everything accepted so far, at that rate; None if unknown.
+        eta: seconds until it has all conversions accepted so far, at that rate; None if unknown.
         throttled_until: when it may be sent to again, UTC; None if it is not throttled.
         reason: why it is throttled, down or held.
     """

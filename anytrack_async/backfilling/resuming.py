@@ -1,4 +1,4 @@
-"""`Resumption`: finds the checkpoint of an earlier run, and saves those of this one."""
+"""`Resumption`: finds the checkpoint of an earlier run, and saves checkpoints of this run."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ class Resumption:
 
     @property
     def rejects_length(self) -> int | None:
-        """Bytes that the earlier run wrote to the same file of rejected rows; None if it did not.
+        """Bytes that the earlier run had written to the same file of rejected rows.
 
-        What stands behind is of rows that are read again.
+        None if it wrote to another file. Rows after these bytes are read again in this run.
         """
         checkpoint = self.checkpoint
         is_same = checkpoint is not None and checkpoint.rejects == self.rejects_path
@@ -125,7 +125,7 @@ class Resumption:
             raise ConfigurationError(f"{self._option}: this outbox keeps no checkpoints")
 
     async def _use(self, checkpoint: Checkpoint) -> None:
-        """Go on at *checkpoint*, or find that there is nothing left to do."""
+        """Continue at *checkpoint*, or note that all rows were accepted before."""
         strict = self._settings.duplicates == "fail"
         if not self._settings.resume and (strict or not checkpoint.is_whole):
             return
@@ -143,10 +143,10 @@ class Resumption:
     # Saving
 
     async def begin(self) -> None:
-        """Save that the run has begun, unless it goes on.
+        """Save a checkpoint at the first row, unless the run continues an earlier one.
 
-        So a run that is killed before its first checkpoint can be resumed, and knows the file of
-        rejected rows for its own.
+        With it, a run that is killed before its next checkpoint can be resumed, and may write to
+        its file of rejected rows again.
         """
         if self.checkpoint is None:
             await self._save(
@@ -178,7 +178,7 @@ class Resumption:
         *,
         finished: bool = False,
     ) -> None:
-        """Save a checkpoint behind *block*; *counts* are those of this run so far."""
+        """Save a checkpoint after *block*, with the *counts* of this run so far."""
         self._saved_at = time.monotonic()
         if block.fingerprint is None:
             return
@@ -203,7 +203,7 @@ class Resumption:
 
 
 def _total(counts: RowCounts, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *counts*, and those of an earlier run, for a checkpoint."""
+    """Return the sum of *counts* and the counts of an earlier run, for a checkpoint."""
     total = {name: getattr(counts, name) + before.get(name, 0) for name in _TOTALS}
     skipped = Counter(counts.skipped)
     skipped.update(before.get("skipped", {}))

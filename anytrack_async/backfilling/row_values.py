@@ -234,10 +234,10 @@ class ItemReader:
         self._known: dict[tuple[Any, ...], LineItem | None] = {}
 
     def read(self, row: Row) -> LineItem | None:
-        """Return the line item of *row*, None if it has no id.
+        """Return the line item of *row*; None if it has no id.
 
         Raises:
-            InvalidConversionError: one of its values is not valid.
+            InvalidConversionError: a value of the line item is not valid.
         """
         # A shop has far fewer products than orders.
         cells = tuple([get(row) for get in self._getters])

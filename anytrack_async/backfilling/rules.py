@@ -48,6 +48,7 @@ def _compile_rule(
     if get is None or (rule.unless and getattr(settings, rule.unless)):
         return None
     keep = _kept_words(rule, settings)
+    # Cached by the word in the cell: a column of states has a dozen words in a million rows.
     judge = cache(
         partial(
             _skip_of,
@@ -103,12 +104,12 @@ _ROUNDED_ID = re.compile(r"\d(?:[.,]\d+)?E\+\d{1,2}")
 
 
 def compile_uniqueness(mapping: FileMapping, header: Header) -> Callable[[Row], None] | None:
-    """Return a check of columns that a file has several times; None if it has none of these.
+    """Return a check of columns that a file has several times; None if there are no such columns.
 
-    Only amount, time, currency and ids are checked: columns of a customer are several values.
+    Only amount, time, currency and ids are checked: a customer may have several values.
 
     Returns:
-        A function that raises `InvalidConversionError` if their cells differ.
+        A function that raises `InvalidConversionError` if the cells of such columns differ.
     """
     repeated = _repeated_columns(mapping, header)
 
@@ -140,7 +141,7 @@ def check_id(order_id: object) -> None:
     """Refuse an id that a spreadsheet has rounded: many orders have the id ``5.12346E+12``.
 
     Raises:
-        InvalidConversionError: it is such an id.
+        InvalidConversionError: *order_id* is such an id.
     """
     if isinstance(order_id, str) and "E+" in order_id and _ROUNDED_ID.fullmatch(order_id.strip()):
         raise InvalidConversionError(
@@ -151,14 +152,14 @@ def check_id(order_id: object) -> None:
 
 
 def stated_currency(signs: Sequence[str], currency: object) -> str | None:
-    """Return the currency that *signs* beside an amount state, if they mean only one.
+    """Return the currency that *signs* beside an amount state; None if they may mean several.
 
     Args:
-        signs: such as ``€`` or ``USD``.
-        currency: that of the row, if it is known.
+        signs: texts such as ``€`` or ``USD``.
+        currency: the row's currency, if it is known.
 
     Raises:
-        InvalidConversionError: they contradict the row's currency, or each other.
+        InvalidConversionError: the signs contradict the row's currency, or each other.
     """
     possible = frozenset.intersection(*map(currencies_of, signs))
     if currency:

@@ -76,7 +76,7 @@ async def backfill(
             `SqlQuery`, or several of these.
         preset: name of the preset; default: recognised by the columns.
         mapping: replaces the preset.
-        settings: how rows are read, and what happens to them.
+        settings: how rows are read and handled.
         outbox: an open outbox in which a dry run looks for conversions accepted before; it changes
             nothing there.
         limits: destination → limits of its sink, for a dry run without a client.
@@ -126,7 +126,7 @@ class _Run:
 
     Attributes:
         acceptance: takes the conversions.
-        outbox: has those of earlier runs; None in a dry run without one.
+        outbox: has the conversions of earlier runs; None in a dry run without an outbox.
     """
 
     acceptance: Acceptance
@@ -162,7 +162,7 @@ class _Run:
     # Reading and accepting
 
     async def prepare(self, client: AnyTrackClient | None) -> None:
-        """Find the checkpoint, and check what can be checked before the first row."""
+        """Find the checkpoint, and check sources and settings before the first row."""
         settings = self._settings
         if client is not None and not settings.dry_run:
             await self._resumption.find(client.outbox)
@@ -184,7 +184,7 @@ class _Run:
         self._rejects_file = RejectsFile(path, resume_at=self._resumption.rejects_length)
 
     async def read(self) -> None:
-        """Read everything, and accept what can be."""
+        """Read all rows, and accept their conversions."""
         resumed = self._resumption.checkpoint
         job = RowJob(
             self._source,
@@ -257,7 +257,7 @@ class _Run:
     # Delivery and progress
 
     async def deliver(self) -> None:
-        """Wait until the destinations have everything."""
+        """Wait until the destinations have all conversions."""
         if self._watch is None:
             return
         self._phase = "delivering"

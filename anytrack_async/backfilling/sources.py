@@ -61,9 +61,9 @@ class OpenSource:
     _whole: Fingerprint | None = attrs.field(default=None, init=False)
 
     def fingerprint(self) -> Fingerprint | None:
-        """What identifies the part read so far; None for queries and standard input.
+        """Return the fingerprint of the part read so far; None for queries and standard input.
 
-        That of a file which is read from several places covers all of it.
+        A file that is read from several places has a fingerprint of its whole content.
         """
         if self.path is None:
             return self.raw.fingerprint() if self.raw else None

@@ -86,10 +86,10 @@ def _refuse_naive(advice: Advice) -> tzinfo:
 
 
 def _check_clocks(moment: datetime) -> None:
-    """Refuse a time of the hour that its zone has twice, or not at all.
+    """Refuse a time that occurs twice or never in its zone, when the clocks change.
 
     In Berlin, 02:30 on 25 October 2026 is 00:30 or 01:30 UTC, and on 29 March there is no 02:30.
-    Midnight passes: it is how a day without a time is read.
+    Midnight is allowed, because a date without a time is read as midnight.
     """
     zone = moment.tzinfo
     if not isinstance(zone, ZoneInfo) or moment.time() == _MIDNIGHT:
@@ -111,7 +111,7 @@ def _check_clocks(moment: datetime) -> None:
 
 
 def _from_iso(text: str) -> datetime | None:
-    """Return the time of ``2026-05-01 10:00:00 +0200`` and the like; None if it is another form."""
+    """Return the time in ``2026-05-01 10:00:00 +0200`` and the like; None for another form."""
     if text[4:5] != "-":
         text = text.strip()
         if text[4:5] != "-":
@@ -139,7 +139,7 @@ def _from_iso(text: str) -> datetime | None:
 def _from_unix(text: str) -> datetime | None:
     """Return the time of unix seconds, or of milliseconds if there are 13 digits.
 
-    12 digits are no time of this century, but 202605011000 is 10 o'clock on 1 May 2026.
+    Texts of 12 digits are refused: 202605011000 is more likely 10 o'clock on 1 May 2026.
     """
     digits, _, fraction = text.strip().partition(".")
     if not digits.isascii() or not digits.isdecimal() or len(digits) not in (9, 10, 13):

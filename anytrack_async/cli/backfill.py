@@ -204,7 +204,7 @@ class _OutboxFull(Exception):  # noqa: N818 - the run can be resumed
 
 
 def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationStats]) -> _OutboxFull:
-    """Return what stopped the run: credentials that an operator has to replace, or a wait."""
+    """Return why the run stopped: credentials that an operator has to replace, or a pause."""
     full = {name: destinations[name] for name in error.waiting if name in destinations}
     is_held = any(stats.state is LaneState.HELD for stats in full.values())
     states = [

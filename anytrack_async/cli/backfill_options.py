@@ -195,7 +195,7 @@ class Job:
         source: the files or the query.
         preset: name of the preset; None if the columns decide.
         mapping: the user's own mapping.
-        settings: how rows are read, and what happens to them.
+        settings: how rows are read and handled.
     """
 
     source: Source

@@ -100,7 +100,7 @@ def source_line(info: SourceInfo) -> Text:
 
 
 def state_text(progress: DestinationProgress) -> Text:
-    """Return what keeps a destination from being sent to, e.g. ``throttled until 12:00:05 UTC``."""
+    """Return why a destination is not sent to, e.g. ``throttled until 12:00:05 UTC``."""
     if progress.state is LaneState.RUNNING:
         return Text()
     reason = f" ({progress.reason})" if progress.reason else ""

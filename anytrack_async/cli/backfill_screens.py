@@ -1,4 +1,4 @@
-"""What `anytrack backfill` shows: the first rows, a proposed mapping, the final report."""
+"""Screens of `anytrack backfill`: the first rows, a proposed mapping, the final report."""
 
 from __future__ import annotations
 
@@ -89,13 +89,14 @@ def _show_preview(name: str, preview: DestinationPreview) -> None:
 
 
 def show_proposal(inspection: Inspection) -> None:
-    """Write a proposed ``map.toml`` to standard output, and what to do to standard error."""
+    """Write a proposed ``map.toml`` to standard output, and instructions to standard error."""
     guess = inspection.guess
     if guess is None:
         return
+    questions = "answer its questions, " if guess.questions else ""
     write_error(
-        f"{inspection.info.name} has the columns of no preset. Below is a proposed mapping: save "
-        "it as map.toml, answer its questions, and run again with --map map.toml",
+        f"{inspection.info.name} has the columns of no preset. A mapping is proposed on standard "
+        f"output: save it with > map.toml, {questions}and run again with --map map.toml",
         label="error",
     )
     stdout_console().print(guess.toml, markup=False, soft_wrap=True, end="")

@@ -7,7 +7,6 @@ import secrets
 import signal
 import socket
 import sys
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
@@ -17,6 +16,7 @@ from anytrack_async.cli.outbox import outbox_location
 from anytrack_async.cli.output import FAILED, INTERRUPTED, stdout_console, write_error
 from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.settings.fields import is_loopback
 from anytrack_async.web_console.console import console as web_console
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def console(
     """
     location = outbox_location(outbox)
     application, gate = make_console(location, admin=admin, host=host)
-    number = anyio.run(serve_console, application, gate, _bind(host, port))
+    number = anyio.run(serve_console, application, gate, bind_or_exit(host, port))
     if number == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
@@ -72,7 +72,7 @@ def make_console(source: Any, *, admin: bool, host: str) -> tuple[Console, Any]:
     token = os.environ.get(TOKEN_VARIABLE)
     if token:
         return application, TokenGate(application, token, login_page)
-    if not _is_local(host):
+    if not is_loopback(host):
         raise ConfigurationError(
             f"other machines can reach {host}: set {TOKEN_VARIABLE} in the environment, e.g. to "
             f"{secrets.token_urlsafe(24)}, and put a proxy with TLS in front"
@@ -110,7 +110,8 @@ def free_listener(host: str, port: int) -> socket.socket:
         return bind(host, 0)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind_or_exit(host: str, port: int) -> socket.socket:
+    """Return a listening socket; if the port is taken, write why and exit with code 1."""
     from anytrack_async.listening.server import bind
 
     try:
@@ -119,12 +120,3 @@ def _bind(host: str, port: int) -> socket.socket:
         reason = os.strerror(exc.errno) if exc.errno else exc
         write_error(f"cannot listen on {host} port {port}: {reason}; try another --port")
         raise typer.Exit(FAILED) from None
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

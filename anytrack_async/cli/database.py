@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,7 +15,7 @@ import typer
 from anytrack_async.cli.output import FAILED, stdout_console, write_error, write_json
 from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
 from anytrack_async.client.locations import SCHEMA_VARIABLE, OutboxLocation
-from anytrack_async.errors import ConfigurationError, MissingKeyError
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Verification
+
+_MIGRATING_SECONDS = 120.0
 
 
 def migrate(
@@ -38,7 +40,8 @@ def migrate(
 
     Clients do this when they open the outbox, if their role may. Otherwise
     run this, or what --sql prints, as a role that may create schemas. It can
-    be run again, also while clients of the previous release work.
+    be run again, also while clients of the previous release work, and puts
+    back what is missing.
     """
     if sql:
         from anytrack_async.outbox.postgres.schema import migrate_sql
@@ -51,9 +54,20 @@ def migrate(
 
 
 async def _migrate(location: OutboxLocation) -> None:
-    with suppress(MissingKeyError):  # migrating needs no keys
-        async with _opened(location, migrating=True):
-            pass
+    from anytrack_async.outbox.postgres.database import Database
+    from anytrack_async.outbox.postgres.schema import check_schema_name
+
+    database = Database(
+        location.address,
+        schema=check_schema_name(_schema()),
+        connections=1,
+        timeout=_MIGRATING_SECONDS,
+        behind_pooler=False,
+    )
+    try:
+        await database.open(migrating=True, again=True)
+    finally:
+        await database.close()
 
 
 def copy(
@@ -124,17 +138,15 @@ async def open_at(
 
 async def verify_database(location: OutboxLocation) -> Verification:
     """Check the schema, the rights of the role, and every record; see `PostgresOutbox.verify`."""
-    async with _opened(location, migrating=False) as outbox:
+    async with _opened(location) as outbox:
         return await outbox.verify()
 
 
 @asynccontextmanager
-async def _opened(location: OutboxLocation, *, migrating: bool) -> AsyncIterator[PostgresOutbox]:
+async def _opened(location: OutboxLocation) -> AsyncIterator[PostgresOutbox]:
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 
-    outbox = PostgresOutbox(
-        location.address, schema=_schema(), migrate=migrating, keys=keys_from_env()
-    )
+    outbox = PostgresOutbox(location.address, schema=_schema(), migrate=False, keys=keys_from_env())
     await outbox.open([])
     try:
         yield outbox

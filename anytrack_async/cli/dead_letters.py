@@ -261,7 +261,8 @@ def discard(
 ) -> None:
     """Give up dead letters for good: their destinations never get these conversions.
 
-    Asks first, with their number. Their event ids stay known for the usual time.
+    The command asks first, with their number. Their event ids are remembered
+    for the usual time.
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "discard", everything=everything)

@@ -1,6 +1,7 @@
-"""`anytrack deliver`: works off an outbox, in a process of its own.
+"""`anytrack deliver`: delivers the conversions of an outbox, in a process of its own.
 
-Several of them, and applications, may share one: each conversion is sent by one of them.
+Several such processes, and applications, may share an outbox: only one of them sends each
+conversion.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def deliver(
         float | None, typer.Option("--for", min=0.0, help="End after so many seconds.")
     ] = None,
 ) -> None:
-    """Deliver what waits in an outbox, until Ctrl-C or SIGTERM.
+    """Deliver the conversions in an outbox, until Ctrl-C or SIGTERM.
 
     The destinations are those that the environment configures. Several
     processes may work off one outbox at once, in PostgreSQL also on several

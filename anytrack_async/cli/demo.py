@@ -38,6 +38,8 @@ from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.demo.audit import Audit, FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
 from anytrack_async.demo.sample import sample
+from anytrack_async.destinations.anytrack.settings import COLLECT_VARIABLE
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.settings.delivery import DeliverySettings
@@ -105,7 +107,8 @@ def _track_and_audit(services: Any, environ: Mapping[str, str], outbox: Path, co
     terminal, tally = stdout_console(), Tally(count, SERVICES)
     with hide_warnings(), show_progress(terminal, tally):
         state = anyio.run(track_sample, environ, outbox, tally)
-    result = audit(tally, state, services.ledger(ids=True))
+    by_order_id = [ANYTRACK] if COLLECT_VARIABLE in environ else []
+    result = audit(tally, state, services.ledger(ids=True), by_order_id=by_order_id)
     show_result(terminal, tally, result)
     return result
 

@@ -63,7 +63,7 @@ def forget(
     """
     person = _person(email, phone, external_id)
     location = outbox_location(outbox)
-    if not yes and not as_json:
+    if not yes and not as_json:  # JSON is for programs, which cannot answer
         typer.confirm("Erase this person's data from the outbox for good?", abort=True)
     forgotten = anyio.run(_forget, location, person, redact)
     if as_json:
@@ -94,6 +94,7 @@ def _value(option: str, value: str | None) -> str | None:
     if value != _FROM_STDIN:
         return value
     if sys.stdin.isatty():
+        # Not echoed: the terminal's history would keep the person's address.
         answer: str = typer.prompt(option.removeprefix("--"), hide_input=True)
         return answer
     return sys.stdin.readline().strip()

@@ -81,10 +81,10 @@ async def _usage(location: OutboxLocation) -> Mapping[str, int]:
 
 
 def rekey(outbox: OutboxOption = None) -> None:
-    """Encrypt all rows with the first key; others may use the file meanwhile.
+    """Encrypt all rows with the first key; other programs may use the file meanwhile.
 
-    Interrupted, it can be run again. Afterwards the other keys can be removed
-    from ANYTRACK_OUTBOX_KEYS, once no program has one of them first.
+    If the command is interrupted, run it again. Afterwards, remove the other
+    keys from ANYTRACK_OUTBOX_KEYS, once no program has one of them first.
     """
     rows, usage = anyio.run(_rekey, outbox_location(outbox))
     first = next(iter(usage))

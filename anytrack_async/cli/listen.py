@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-from anytrack_async.cli.output import FAILED, stdout_console, write_error
+from anytrack_async.cli.console import bind_or_exit
+from anytrack_async.cli.output import stdout_console
 from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.cli.signals import ended_by_sigterm, interruptible
 from anytrack_async.client.client import AnyTrackClient
@@ -34,17 +35,21 @@ def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     to: Annotated[
         str | None,
-        typer.Option(help="Destinations, separated by commas; default: all but AnyTrack."),
+        typer.Option(
+            metavar="DESTINATION,…", help="Only to these destinations; default: all but AnyTrack."
+        ),
     ] = None,
     outbox: OutboxOption = None,
     rate: Annotated[
-        float, typer.Option(min=0.01, help="Webhooks per second; more are answered 429.")
+        float,
+        typer.Option(metavar="COUNT", min=0.01, help="Webhooks per second; more are answered 429."),
     ] = 10_000.0,
     connections: Annotated[
-        int, typer.Option(min=1, help="Connections at once; more are answered 503.")
+        int,
+        typer.Option(metavar="COUNT", min=1, help="Connections at once; more are answered 503."),
     ] = 1_000,
     events: Annotated[
-        str | None, typer.Option(help="Names of the events to take, separated by commas.")
+        str | None, typer.Option(metavar="NAME,…", help="Take only these events; default: all.")
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of events that have none.")] = "USD",
 ) -> None:
@@ -99,17 +104,11 @@ async def _serve(
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        from anytrack_async.listening.server import bind
+        return bind_or_exit(host, port)
     except ImportError:
         raise ConfigurationError(
             "anytrack listen needs uvicorn: pip install 'anytrack_async[listen]'"
         ) from None
-    try:
-        return bind(host, port)
-    except OSError as exc:
-        reason = os.strerror(exc.errno) if exc.errno else exc
-        write_error(f"cannot listen on {host} port {port}: {reason}; try another --port")
-        raise typer.Exit(FAILED) from None
 
 
 def _secrets() -> list[str]:

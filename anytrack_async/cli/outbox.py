@@ -92,10 +92,10 @@ def _show_version_warning(location: OutboxLocation) -> None:
 
 @commands.command("vacuum")
 def vacuum(outbox: OutboxOption = None) -> None:
-    """Write the outbox file anew, without the space that it does not use.
+    """Write the outbox file again, without unused space.
 
-    Stop the programs that use the file first. It needs as much memory and disk space as is in use
-    in the file. Only a file that an early release created needs this: others shrink by themselves.
+    First stop the programs that use the file. The command needs as much memory and disk space as
+    the used part of the file. Only files of early releases need it: others shrink by themselves.
     """
     before, after = anyio.run(_vacuum, outbox_location(outbox))
     message = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
@@ -151,11 +151,11 @@ def remove_destination(
     outbox: OutboxOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a destination that is gone for good, with what waits for it and its dead letters.
+    """Remove a destination for good, with its waiting conversions and dead letters.
 
-    Other destinations keep theirs. Stop the programs that still send there
-    first. A client that has the destination registers it as a new one. To
-    erase a person's data, use `anytrack outbox forget`.
+    Those of other destinations are kept. First stop the programs that still
+    send there: a client with this destination would register it again as a
+    new one. To erase a person's data, use `anytrack outbox forget`.
     """
     location = outbox_location(outbox)
     depth = anyio.run(_depth_of, location, name)
@@ -247,7 +247,7 @@ def _remark(depth: Depth, option: str) -> Text:
 
 
 def outbox_location(value: str | None = None) -> OutboxLocation:
-    """Return where the outbox is: at *value*, or at what ``ANYTRACK_OUTBOX`` has.
+    """Return the location of the outbox: *value*, or the value of ``ANYTRACK_OUTBOX``.
 
     Raises:
         ConfigurationError: the variable is not set, or there is no such file.
@@ -297,7 +297,7 @@ async def open_outbox(location: OutboxLocation) -> AsyncIterator[Outbox]:
 
 @asynccontextmanager
 async def open_file(location: OutboxLocation) -> AsyncIterator[SQLiteOutbox]:
-    """Do the same as `open_outbox` for what only a file can do.
+    """Open an outbox file like `open_outbox`, for commands that work with files only.
 
     Raises:
         ConfigurationError: the outbox is in a database.

@@ -21,9 +21,14 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The destinati
 
 def pause(
     name: NameArgument,
-    reason: Annotated[str, typer.Option(help="Why, for readers of the status.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="REASON", help="Why, for readers of the status.")
+    ] = "",
     by: Annotated[
-        str, typer.Option(help="Who pauses it.", show_default="the user of this computer")
+        str,
+        typer.Option(
+            metavar="NAME", help="Who pauses it.", show_default="the user of this computer"
+        ),
     ] = "",
     outbox: OutboxOption = None,
 ) -> None:

@@ -25,20 +25,27 @@ _PRINT_EVERY = 1.0  # seconds, and only after a change
 
 def pump(
     server: Annotated[str, typer.Argument(help="Address of the NATS server: nats://HOST:PORT.")],
-    stream: Annotated[str, typer.Option(help="Name of the stream.")],
+    stream: Annotated[str, typer.Option(metavar="NAME", help="Name of the stream.")],
     to: Annotated[
-        str | None, typer.Option(help="Destinations, separated by commas; default: all.")
+        str | None,
+        typer.Option(metavar="DESTINATION,…", help="Only to these destinations; default: all."),
     ] = None,
     outbox: OutboxOption = None,
     consumer: Annotated[
-        str, typer.Option(help="Name of the durable consumer that all pumps share.")
+        str, typer.Option(metavar="NAME", help="Name of the durable consumer that all pumps share.")
     ] = "anytrack",
-    batch: Annotated[int, typer.Option(min=1, help="Messages at a time, at most.")] = 500,
+    batch: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Messages at a time, at most.")
+    ] = 500,
     refused: Annotated[
-        str | None, typer.Option(help="Subject of refused messages; default: SUBJECT.refused.")
+        str | None,
+        typer.Option(
+            metavar="SUBJECT", help="Subject of refused messages; default: SUBJECT.refused."
+        ),
     ] = None,
     credentials: Annotated[
-        Path | None, typer.Option(help="File with the credentials, as NATS's tools write it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the credentials, as NATS's tools write it."),
     ] = None,
 ) -> None:
     """Move conversions from a stream of NATS JetStream into the outbox.

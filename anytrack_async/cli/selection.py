@@ -124,11 +124,11 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing was said."""
+        """Whether the command line has no condition, so that all dead letters are selected."""
         return not self.targets and self.destination is None and self.where == ALL
 
     async def resolve(self, outbox: Outbox) -> Selection:
-        """Tell the destination from the event ids.
+        """Find out whether the first argument is a destination or an event id.
 
         Raises:
             ConfigurationError: the outbox has no such destination, or no such dead letter.

@@ -103,7 +103,7 @@ class TrackResult:
         report: the outcome at each destination.
         outbox: path of the outbox file that stores the conversion, None for an outbox in memory.
         waited: whether the command waited for the destinations.
-        option: what another command needs to find the outbox, e.g. ``" --outbox shop.db"``; empty
+        option: the option ``--outbox`` for another command, e.g. ``" --outbox shop.db"``; empty
             if the environment names it.
     """
 
@@ -120,7 +120,7 @@ class TrackResult:
 
     @property
     def advice(self) -> str:
-        """What to do if the command did not succeed, with the conversion's event id."""
+        """Instructions for a command that did not succeed, with the conversion's event id."""
         outcomes, event_id = self.report.outcomes, self.report.event_id
         dead = [name for name, outcome in outcomes.items() if outcome.status is Status.DEAD]
         if dead and self.report.final:

@@ -35,7 +35,7 @@ class AnyTrackAccess:
         api_key: see `AnyTrackClient`, as for the others.
         account_id: needed with the API key.
         collect: replaces the REST API for sending.
-        sends: whether conversions are sent to AnyTrack at all.
+        sends: whether conversions are sent to AnyTrack.
         transport: replaces the connections.
         options: fields of `AnyTrackSettings`; those that are None have their default.
 

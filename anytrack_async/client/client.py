@@ -1,4 +1,4 @@
-"""`AnyTrackClient`: everything an application calls, in one object."""
+"""`AnyTrackClient`: all methods that an application calls, in one object."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         collect: the collect URL of a custom integration in AnyTrack, or a `CollectSettings` or
             `CollectSink`: conversions go there instead of the REST API. Without an API key, the
             methods that read raise `ConfigurationError`.
-        anytrack: False sends nothing to AnyTrack, which then needs no credentials: the sinks are
-            all destinations. With an API key, the client reads from AnyTrack nevertheless.
+        anytrack: False sends nothing to AnyTrack: *sinks* are all destinations, and no credentials
+            of AnyTrack are needed. With an API key, the client can still read from AnyTrack.
         consent: what AnyTrack gets by `Conversion.consent`, see `AnyTrackSettings`.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
         outbox: where accepted conversions wait: an `Outbox`, the path of a file for a
@@ -278,10 +278,11 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
     def resume(self, destination: str) -> None:
         """Let the lane of *destination* try again at once: held, throttled, down or paused.
 
-        A pause is ended in the outbox, and so for every process; anything else is this client's.
-        A lane holds when its destination needs an operator, see `LaneHeld`. If the credentials were
-        rejected, replace them with `use_token`, which resumes the lane too. `LaneResumed` tells
-        that the destination has accepted something; if it refuses again, `LaneHeld` comes again.
+        A pause is stored in the outbox, so it ends for every process; a hold ends for this client
+        only. A lane holds when its destination needs an operator, see `LaneHeld`. If the
+        credentials were rejected, replace them with `use_token`, which resumes the lane too. The
+        event `LaneResumed` follows when the destination accepts a conversion, and another
+        `LaneHeld` when it refuses again.
 
         Raises:
             ConfigurationError: the client has no such destination.

@@ -32,7 +32,7 @@ class TakesCounts(Protocol):
     """Optional part of an outbox that can take over counts of another one."""
 
     def pause_counting(self, paused: bool, /) -> None:
-        """Count nothing from now on, or go on."""
+        """Stop counting, or count again from now on."""
 
     async def add_counts(self, counts: Counts, checkpoint: str, value: bytes) -> None:
         """Add *counts* and save a checkpoint, in one step."""
@@ -52,18 +52,19 @@ def not_counted(target: Outbox) -> Iterator[None]:
 
 
 async def copy_counts(source: KeepsHistory, target: Outbox, name: str) -> None:
-    """Add to *target* what *source* has counted since the last time.
+    """Add to *target* the counts of *source* since the last copy.
 
     Args:
         source: the outbox that was copied.
-        target: the other one; nothing is done unless it takes counts.
-        name: of the copy, for its checkpoint.
+        target: the other outbox; unchanged if it takes no counts.
+        name: name of the copy, for its checkpoint.
     """
     if not isinstance(target, TakesCounts) or not isinstance(target, KeepsCheckpoints):
         return
     name = f"counts of {name}"
     copied = _from_json(await target.checkpoint(name))
     counts = await _counts_of(source, copied)
+    # An hour that was copied before may have grown: 5 sales now, 3 of them copied, adds 2.
     added, last = Counts(), _last_of(counts)
     for kind, (count, value) in counts.accepted.items():
         old_count, old_value = copied.accepted.get(kind, (0, Decimal(0)))
@@ -127,7 +128,7 @@ class TakesAttempts(Protocol):
     """Optional part of an outbox that can take over attempts of another one."""
 
     async def add_attempts(self, attempts: Mapping[str, Sequence[PastAttempt]]) -> None:
-        """Add attempts by event id; those that are there already stay as they are."""
+        """Add attempts by event id; attempts that are there already stay unchanged."""
 
 
 async def copy_attempts(
@@ -137,7 +138,7 @@ async def copy_attempts(
 
     Args:
         source: the outbox file.
-        target: the other outbox; nothing is done unless it takes attempts.
+        target: the other outbox; unchanged if it takes no attempts.
         event_ids: the conversions.
         reports: event id → report of the conversion, from *source*.
     """

@@ -50,8 +50,7 @@ class CopyReport:
     Attributes:
         waiting: conversions that now wait in the other outbox.
         dead: dead letters copied into the other outbox, counted for each destination.
-        remembered: conversions that need no delivery, of which the other outbox now knows the event
-            ids.
+        remembered: conversions that need no delivery; the other outbox now knows their event ids.
         known: event ids that the other outbox knew before.
         damaged: event ids of conversions that cannot be read.
         left_dead: destination → dead letters that stay in the file only, because the other outbox
@@ -78,12 +77,12 @@ async def copy_outbox(
     Args:
         source: the outbox file.
         target: the other outbox, opened for the destinations of *source*.
-        path: of the file, absolute: a copy of the same file that was interrupted goes on.
-        on_progress: called now and then.
+        path: absolute path of the file, by which an interrupted copy of it is recognised.
+        on_progress: called after each part.
 
     Raises:
-        OutboxError: one of them failed; copy again.
-        QueueFullError: *target* has no room for what waits.
+        OutboxError: one of the outboxes failed; copy again.
+        QueueFullError: *target* has no room for the waiting conversions.
     """
     report = CopyReport()
     copying = _Copying(source, target, report)
@@ -112,7 +111,7 @@ class _Done:
 
     Attributes:
         position: up to which the file was copied; 0 before the dead letters are.
-        full: destinations for which something waited in the target when the copy began.
+        full: destinations for which conversions waited in the target when the copy began.
     """
 
     position: int = 0
@@ -150,7 +149,7 @@ class _Copying:
                 self._report.remembered += new
 
     async def begin(self) -> _Done:
-        """Return the state before anything was copied."""
+        """Return the state before the first conversion is copied."""
         depths = await self._target.depths()
         return _Done(full=tuple(name for name, depth in depths.items() if depth.waiting))
 
@@ -187,7 +186,7 @@ class _Copying:
     async def copy_dead_letters(self, letters: Mapping[str, Sequence[DeadLetter]]) -> None:
         """Append the dead letters, and make them dead there too.
 
-        Before everything else, so that hardly anything but them can be claimed.
+        This comes before all other conversions, so that a claim has hardly any others.
         """
         for name, own in letters.items():
             await self._append_dead(name, own)

@@ -44,9 +44,9 @@ class DeadLetterSelection(TypedDict, total=False):
 class DeadLetters:
     """The client's methods for dead letters.
 
-    They work on the whole outbox, whichever process accepted the conversions and whichever delivers
-    them; each change is one atomic step for a conversion. A conversion that is no dead letter any
-    more, because another process has replayed it, is not changed.
+    They work on the whole outbox, also on conversions that other processes accepted or deliver.
+    Each change is one atomic step for a conversion. A conversion that is no longer a dead letter,
+    because another process has replayed it, is not changed.
 
     All raise `InvalidArgumentError` for a wrong argument, `ConfigurationError` if *event_ids* is a
     single text, and `OutboxError` for a destination that the outbox does not have.

@@ -21,7 +21,7 @@ from anytrack_async.models.conversion import Conversion
 _SLICE_SIZE = 1_000
 """Conversions formatted and written in one call to a worker thread."""
 _DISCARD_TIMEOUT = 5.0
-"""Seconds for which a failed export waits until its file is removed, which goes on after that."""
+"""Seconds for which a failed export waits for its file's removal, which continues after that."""
 
 _T = TypeVar("_T")
 
@@ -85,8 +85,9 @@ async def write_file(
     """Write *rows* to a file and return the number written.
 
     The file appears complete or not at all: it is written under a temporary name in the same folder
-    and renamed at the end; one that fails or is cancelled is removed, also if a thread is creating
-    it at that moment. It contains visitors' IP addresses, so only its owner may read it.
+    and renamed at the end. If the export fails or is cancelled, the temporary file is removed, even
+    if a thread is creating it at that moment. The file contains visitors' IP addresses, so only its
+    owner may read it.
 
     Args:
         rows: the rows; the generator is closed at the end.
@@ -114,9 +115,9 @@ async def write_file(
 class _UnfinishedFile:
     """The file of an export under its temporary name; the methods are called in threads.
 
-    A task that asyncio cancels leaves its thread behind, in the middle of a method. So the methods
-    take turns, and one that comes after `discard` has no effect: whichever thread is last, no file
-    is left.
+    When asyncio cancels a task, its thread continues in the middle of a method. So a lock lets only
+    one method run at a time, and a method called after `discard` has no effect: no file is left,
+    in whatever order the threads end.
 
     Args:
         target: the path that the complete file gets.

@@ -71,7 +71,7 @@ class Format:
     accepts: Callable[[Conversion], bool] | None = None
 
     def checked(self, name: str, columns: Sequence[str] | None) -> Sequence[str]:
-        """Return *columns*, or those of the format, called *name*.
+        """Return *columns*, or if None the columns of this format, called *name*.
 
         Raises:
             ConfigurationError: a column is unknown, or the format has columns of its own.
@@ -168,7 +168,7 @@ _AD_TIME = "%Y-%m-%d %H:%M:%S+0000"
 _META_IDS = ("fbc", "fbp", "fbclid")
 
 Cells: TypeAlias = Mapping[str, Callable[[Conversion], str]]
-"""Column → what returns its cell."""
+"""Column → function that returns its cell."""
 
 
 def _attribute(name: str) -> Callable[[Conversion], str]:
@@ -299,5 +299,5 @@ def with_escape(cell: str) -> str:
 
 
 def without_escape(cell: str) -> str:
-    """Return the cell of which `with_escape` made *cell*."""
+    """Return the original of a *cell* that `with_escape` has returned."""
     return cell[1:] if cell[:1] == "'" and _is_escapable(cell) else cell

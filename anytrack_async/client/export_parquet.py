@@ -77,6 +77,7 @@ def _value(row: Conversion, name: str) -> Any:
     value = plain_value(row, name)
     if name in NESTED:
         return None if value is None else as_json(value)
+    # Parquet is UTF-8, which cannot encode an unpaired surrogate: it becomes a question mark.
     return None if value is None else str(value).encode(errors="replace").decode()
 
 

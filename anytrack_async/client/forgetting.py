@@ -21,7 +21,7 @@ from anytrack_async.outbox.capabilities import (
 )
 
 Undelivered: TypeAlias = Literal["discard", "redact"]
-"""What becomes of a forgotten customer's conversions that a destination has not received:
+"""The fate of a forgotten customer's conversions that a destination has not received:
 ``"discard"``: it never gets them; ``"redact"``: it gets them without the customer."""
 
 _IDS_PER_CALL = 500
@@ -94,7 +94,7 @@ class Forgetting:
         repeat is still recognised. Destinations are not asked to erase anything: do that there,
         with the ids in the report.
 
-        Conversions of which only the event id is remembered have no customer any more, and cannot
+        Conversions that are remembered by their event id only have no customer any more, and cannot
         be found: look for the orders in your shop. Values in `custom_data` are erased with the
         conversion, but not searched.
 

@@ -8,13 +8,14 @@ postgresql://user:password@host/name     a schema in a database of PostgreSQL
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from anytrack_async.descriptions import shown_address
+from anytrack_async.descriptions import database_address, shown_address
 from anytrack_async.errors import ConfigurationError, OutboxError
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -31,7 +32,10 @@ SCHEMA_VARIABLE = "ANYTRACK_OUTBOX_SCHEMA"
 LISTEN_VARIABLE = "ANYTRACK_OUTBOX_LISTEN"
 """The environment variable with the address of the database behind a pooler."""
 
-_DATABASES = ("postgresql", "postgres")
+_NO_ADDRESS = re.compile(
+    r"postgres(ql)?:|\s*(host|hostaddr|port|dbname|user|password|service)\s*=", re.IGNORECASE
+)
+"""How texts begin that are meant as the address of a database, and would be strange paths."""
 
 
 @attrs.frozen
@@ -39,7 +43,8 @@ class OutboxLocation(os.PathLike[str]):
     """Where an outbox is; as text, without the password of a database.
 
     Attributes:
-        address: a path, or the address of a database; never shown.
+        address: a path, or the address of a database; never shown. That of a database may be
+            written as SQLAlchemy does, ``postgresql+asyncpg://…``.
 
     Raises:
         ConfigurationError: no outbox can be there.
@@ -51,7 +56,15 @@ class OutboxLocation(os.PathLike[str]):
         scheme, separator, path = self.address.partition(":")
         if scheme == "sqlite" and separator:  # sqlite:///outbox.db, as in URLs of SQLAlchemy
             object.__setattr__(self, "address", path.removeprefix("///"))
-        elif "://" in self.address and not self.is_database:
+        elif (address := database_address(self.address)) is not None:
+            object.__setattr__(self, "address", address)
+        elif _NO_ADDRESS.match(self.address):
+            raise ConfigurationError(
+                "the address of an outbox in a database must be written as "
+                "postgresql://user:password@host/database; that of a file with such a name, as "
+                "sqlite:PATH"
+            )
+        elif "://" in self.address:
             raise ConfigurationError(
                 f"an outbox can be a file or at postgresql://…, not at {scheme[:20]}://…"
             )
@@ -59,7 +72,7 @@ class OutboxLocation(os.PathLike[str]):
     @property
     def is_database(self) -> bool:
         """Whether it is in a database of PostgreSQL."""
-        return self.address.startswith(tuple(f"{scheme}://" for scheme in _DATABASES))
+        return self.address.startswith("postgresql://")
 
     @property
     def path(self) -> Path:

@@ -36,11 +36,11 @@ class Opening:
     async def start(self) -> None:
         """Open the client, without ``async with``; call `aclose` when you are done.
 
-        Any task may call it, and another one `aclose`, as start-up and shutdown hooks and fixtures
-        do. Deliveries go on when the task that called it has ended or was cancelled. Calling it
-        again changes nothing, and calls at the same time all return when the client is open. If it
-        raises, or is cancelled, nothing stays open. An event loop that ends before `aclose` ends
-        the deliveries: that is logged with their ids, and is a `ResourceWarning`.
+        Any task may call `start`, and another task `aclose`, as start-up and shutdown hooks and
+        fixtures do. Deliveries continue after the calling task has ended or was cancelled. Calling
+        `start` again changes nothing, and calls at the same time all return when the client is
+        open. If it raises, or is cancelled, nothing stays open. If the event loop ends before
+        `aclose`, the deliveries end too: their ids are logged, with a `ResourceWarning`.
 
         Raises:
             OutboxError: the outbox cannot be opened, or another client has this object open.
@@ -52,9 +52,9 @@ class Opening:
     async def aclose(self) -> None:
         """Deliver the remaining conversions within `DeliverySettings.drain` seconds, then close.
 
-        Any task may call it. Calling it again changes nothing, and calls at the same time all
-        return when the client is closed. If the calling task is cancelled meanwhile, the client is
-        closed nevertheless. In a forked child it does nothing: the client belongs to the parent.
+        Any task may call `aclose`. Calling it again changes nothing, and calls at the same time all
+        return when the client is closed. If the calling task is cancelled, the client still closes.
+        In a forked child, `aclose` does nothing: the client belongs to the parent.
 
         Raises:
             UndeliveredError: undelivered conversions are lost with an outbox in memory.

@@ -1,4 +1,4 @@
-"""Compares what AnyTrack has with what an outbox delivered to it, in flat memory.
+"""Compares AnyTrack's conversions with those that an outbox delivered to it, in flat memory.
 
 AnyTrack's conversions are kept in a temporary database while the outbox's are read: by AnyTrack's
 id, which the outbox remembers, or by the event id where AnyTrack returns it.

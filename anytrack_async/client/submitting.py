@@ -160,7 +160,7 @@ def submit_within_sync(
     to: Sequence[str] | None,
     in_loop: Callable[[Callable[[], Any]], Any],
 ) -> Sequence[str]:
-    """Do what `Submitting.submit_many` does with a synchronous *transaction*, in this thread.
+    """Work as `Submitting.submit_many`, with a synchronous *transaction* and in this thread.
 
     Args:
         client: the client, open in another thread.

@@ -1,7 +1,7 @@
 """`client.subscribe()`: an application follows the outcomes of deliveries, one at a time.
 
-Lanes never wait for a subscriber. It has a buffer; if it is too slow, the oldest outcomes are
-dropped and counted, and the next one that it gets says how many there were.
+Lanes never wait for a subscriber. Each subscriber has a buffer. If the subscriber is too slow, the
+oldest outcomes are dropped, and the next outcome that it gets has their number.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STATUSES: Final[Mapping[type[Event], Status]] = {
 
 @attrs.frozen(kw_only=True)
 class DeliveryUpdate:
-    """What happened to one conversion at one destination.
+    """The outcome of one conversion at one destination.
 
     Attributes:
         event_id: the conversion's.
@@ -114,7 +114,7 @@ class Subscription:
 
 
 class Subscriptions:
-    """The part of the client that tells applications about outcomes."""
+    """The part of the client that passes outcomes on to the application."""
 
     _dispatcher: Dispatcher
     _observers: Observers
@@ -132,9 +132,9 @@ class Subscriptions:
             async for update in client.subscribe(statuses=["dead"]):
                 print(update.event_id, update.destination, update.reason)
 
-        It never slows a lane: a subscriber that is too slow loses the oldest outcomes, and
-        `DeliveryUpdate.dropped` tells how many. It is told what this client delivers, and not what
-        other programs do that share its outbox.
+        A subscriber never slows a lane: if it is too slow, it loses the oldest outcomes, and
+        `DeliveryUpdate.dropped` has their number. It gets the outcomes of this client's deliveries,
+        not those of other programs with the same outbox.
 
         Args:
             destinations: only these; default: all.
@@ -224,7 +224,7 @@ class _Buffer:
             self._waiter = None
 
     def close(self, *, forget: bool) -> None:
-        """Keep nothing any more; also forget what there is."""
+        """Accept no more outcomes; with *forget*, also discard those in the buffer."""
         self.closed = True
         if forget:
             self._batches.clear()

@@ -58,7 +58,7 @@ class Tracking(Submitting):
         at: Sequence[str] | None = None,
         in_flight: int = 10_000,
     ) -> AsyncGenerator[Report]:
-        """Submit everything in *source*; yield a `Report` for each, in the order they finish.
+        """Submit the conversions of *source*; yield a `Report` for each, in the order they finish.
 
         Memory stays flat: *source* is read only as fast as reports are taken. A conversion that
         contradicts the first one with its event id stops nothing: its report has the outcomes of
@@ -80,7 +80,7 @@ class Tracking(Submitting):
             ClosedError: the client is not open, or closed before *source* ended.
             UndeliveredError: the client closed before everything was delivered.
             ConflictError: a conversion contradicts the first one with its event id, and
-                ``on_conflict="raise"``; after the reports of everything that was read.
+                ``on_conflict="raise"``; after the reports of all conversions that were read.
             QueueFullError: a destination is full and ``on_full="raise"``, or all are with
                 ``"shed"``; with ``"wait"`` it waits without limit. Conversions that were not
                 reported by then may not have been accepted.

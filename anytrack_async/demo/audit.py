@@ -7,7 +7,7 @@ sandbox's ledger in the end; the display shows both.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -196,6 +196,8 @@ class ServiceCounts:
         unique: different conversions in the service's ledger.
         duplicates: conversions that arrived at the service again and were dropped there.
         faults: faults injected on purpose.
+        counted_again: conversions that the service counted once more, because they have no order id
+            by which it would recognise them.
     """
 
     name: str
@@ -206,6 +208,7 @@ class ServiceCounts:
     unique: int
     duplicates: int
     faults: int
+    counted_again: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -223,23 +226,35 @@ class Audit:
     problems: tuple[str, ...]
 
 
-def audit(tally: Tally, state: FinalState, ledger: Mapping[str, Mapping[str, Any]]) -> Audit:
+def audit(
+    tally: Tally,
+    state: FinalState,
+    ledger: Mapping[str, Mapping[str, Any]],
+    *,
+    by_order_id: Collection[str] = (),
+) -> Audit:
     """Compare our counts with the outbox and with each service's ledger.
 
     Args:
         tally: the counts made while the demo ran.
         state: the outbox and the client in the end.
         ledger: service → its page of the sandbox's ledger, with event ids.
+        by_order_id: services that recognise a repeat by its order id only.
     """
+    again = {name: ledger[name]["unique"] - len(ledger[name]["ids"]) for name in by_order_id}
     parts = ("reading", "outbox", *tally.services)
     return Audit(
-        services=tuple(_counts(name, tally, state, ledger[name]) for name in tally.services),
+        services=tuple(
+            _counts(name, tally, state, ledger[name], again.get(name, 0)) for name in tally.services
+        ),
         rejections=_in_order(_rejections(tally, state), parts),
-        problems=tuple(_problems(tally, state, ledger)),
+        problems=tuple(_problems(tally, state, ledger, again)),
     )
 
 
-def _counts(name: str, tally: Tally, state: FinalState, page: Mapping[str, Any]) -> ServiceCounts:
+def _counts(
+    name: str, tally: Tally, state: FinalState, page: Mapping[str, Any], again: int
+) -> ServiceCounts:
     service, stats = tally.services[name], state.stats.destinations[name]
     return ServiceCounts(
         name=name,
@@ -247,9 +262,10 @@ def _counts(name: str, tally: Tally, state: FinalState, page: Mapping[str, Any])
         dead=stats.dead,
         rate=stats.delivered / service.busy if service.busy else 0.0,
         requests=page["requests"],
-        unique=page["unique"],
+        unique=page["unique"] - again,
         duplicates=page["duplicates"],
         faults=sum(page["faults"].values()),
+        counted_again=again,
     )
 
 
@@ -277,12 +293,15 @@ def _rejections(tally: Tally, state: FinalState) -> Iterator[Rejection]:
 
 
 def _problems(
-    tally: Tally, state: FinalState, ledger: Mapping[str, Mapping[str, Any]]
+    tally: Tally,
+    state: FinalState,
+    ledger: Mapping[str, Mapping[str, Any]],
+    again: Mapping[str, int],
 ) -> Iterator[str]:
     yield from _line_problems(tally)
     for name in tally.services:
         yield from _delivery_problems(name, tally, state)
-        yield from _ledger_problems(name, tally, ledger[name])
+        yield from _ledger_problems(name, tally, ledger[name], again.get(name, 0))
 
 
 def _line_problems(tally: Tally) -> Iterator[str]:
@@ -319,13 +338,13 @@ def _delivery_problems(name: str, tally: Tally, state: FinalState) -> Iterator[s
         )
 
 
-def _ledger_problems(name: str, tally: Tally, page: Mapping[str, Any]) -> Iterator[str]:
+def _ledger_problems(name: str, tally: Tally, page: Mapping[str, Any], again: int) -> Iterator[str]:
     ours = tally.services[name].delivered
     # Equal counts can hide one lost and one invented conversion, so the ids are compared as well.
     # AnyTrack gets the event id in a header, percent-encoded because headers are ASCII.
     theirs = {unquote(event_id) if name == "anytrack" else event_id for event_id in page["ids"]}
-    if page["unique"] != len(ours):
-        yield f"{name}: its ledger counts {page['unique']} conversions, we delivered {len(ours)}"
+    if (count := page["unique"] - again) != len(ours):
+        yield f"{name}: its ledger counts {count} conversions, we delivered {len(ours)}"
     if missing := ours - theirs:
         yield f"{name}: counted as delivered, but not in its ledger: {_abridge(missing)}"
     if extra := theirs - ours:

@@ -153,7 +153,7 @@ def show_next_steps(console: Console, outbox: Path | None) -> None:
     console.print("Next", style="bold")
     if outbox:
         console.print(Text(f"  export ANYTRACK_OUTBOX={outbox}"), soft_wrap=True)
-        console.print("  anytrack outbox dead-letters the rejected conversions and the reasons")
+        console.print("  anytrack outbox dead         the rejected conversions, and the reasons")
     console.print(_NEXT_STEPS, end="", soft_wrap=True)
 
 
@@ -216,11 +216,17 @@ def _print_summary(console: Console, tally: Tally, audit: Audit) -> None:
     deliveries = sum(counts.delivered for counts in audit.services)
     rate = deliveries / tally.seconds if tally.seconds else 0.0
     console.print(
-        f"{tally.size:,} lines: {tally.accepted:,} conversions; {tally.repeats:,} lines repeated "
-        f"an earlier line and were not sent again;\n{len(tally.contradictions):,} contradicted an "
-        f"earlier line; {len(tally.invalid):,} could not be read.\n"
+        f"{tally.size:,} lines: {tally.accepted:,} conversions; repeats, not sent again: "
+        f"{tally.repeats:,}; contradictions: {len(tally.contradictions):,}; unreadable: "
+        f"{len(tally.invalid):,}.\n"
         f"{deliveries:,} deliveries in {tally.seconds:.1f} s, {rate:,.0f} a second."
     )
+    for counts in audit.services:
+        if counts.counted_again:
+            console.print(
+                f"{counts.name} counted {counts.counted_again:,} more: without an order id, its "
+                "collect URL counts a conversion again that is sent again."
+            )
 
 
 def _print_conclusion(console: Console, audit: Audit) -> None:

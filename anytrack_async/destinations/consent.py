@@ -73,6 +73,7 @@ async def _deliver_allowed(
     try:
         outcomes = await deliver(sent) if sent else ()
     except SinkSignal as signal:
+        # The signal's outcomes are those of the sent conversions only.
         _report(signal.outcomes, limited, report_limited)
         merged = _merged(skipped, signal.outcomes or [None] * len(sent))
         signal.outcomes = merged if any(merged) else ()
@@ -144,7 +145,7 @@ def _has_click_ids(customer: Customer) -> bool:
 
 
 def _changed_extras(conversion: Conversion) -> dict[str, Any]:
-    """Return `meta` and `custom_data` without click ids, those of the two that have any."""
+    """Return the new values of `meta` and `custom_data`, if these have click ids to withhold."""
     changes: dict[str, Any] = {}
     if conversion.meta is not None and "referrer_url" in conversion.meta:
         changes["meta"] = _without(conversion.meta, ("referrer_url",))

@@ -22,7 +22,7 @@ from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Response, parse_reply
 
 _STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})
-"""These statuses say that something was done; a 200 only says that there is a body."""
+"""With these statuses an empty body is normal; a 200 without a body is no confirmation."""
 
 _WORDS = frozenset(
     {
@@ -190,8 +190,9 @@ _P = ParamSpec("_P")
 def noting_status(
     read: Callable[Concatenate[Response, _P], Outcome],
 ) -> Callable[Concatenate[Response, _P], Outcome]:
-    """Return *read* with the status of the response in the signals that it raises and the outcomes
-    that it returns, except delivered ones, of which there is one object for all.
+    """Return *read* with the status of the response added to its signals and outcomes.
+
+    Delivered outcomes stay unchanged, because they share one object.
     """
 
     @wraps(read)

@@ -34,9 +34,9 @@ class SinkLimits:
         spacing: a function from the seconds since the last batch was sent to the seconds to wait
             before the next batch, so that it becomes fuller. None for no wait. Not called after a
             full batch or while closing.
-        max_age: how old a conversion may be when it is sent, in seconds; None for any age. A lane
-            does not look at it: a back-fill does, before it accepts old conversions for a
-            destination that would refuse them.
+        max_age: how old a conversion may be when it is sent, in seconds; None for any age. Lanes
+            ignore this limit. A back-fill obeys it, and accepts no conversions for a destination
+            that would refuse them because of their age.
     """
 
     batch: int = attrs.field(default=100, validator=positive)

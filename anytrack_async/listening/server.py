@@ -52,7 +52,7 @@ class _JoiningTransport:
 
 
 def _protocol() -> Any:
-    """Return what uvicorn's `Config` takes as ``http``: a protocol class, or a name of one."""
+    """Return the argument ``http`` of uvicorn's `Config`: a protocol class, or its name."""
     if find_spec("httptools") is None:
         return "h11"
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

@@ -55,7 +55,7 @@ _COUNTERS = {
 
 @attrs.frozen(kw_only=True)
 class Backlog:
-    """What an outbox has for its destinations, read at one moment.
+    """The depths and counts of an outbox's destinations, read at one moment.
 
     Attributes:
         depths: destination → its depth.

@@ -1,18 +1,42 @@
-"""Methods that the outboxes of several engines have in common; they do no work of their own.
+"""Methods that the outboxes of several engines have in common.
 
-`DeadLetterMethods` checks the arguments of the methods about dead letters, once for every engine.
-`StoredMethods` are the properties of an outbox that processes share and that outlasts them.
+`DeadLetterMethods`, `DeadLetterStepMethods` and `HistoryMethods` check the arguments, once for
+every engine, and call methods that the engine implements. `StoredMethods` are the properties of an
+outbox that processes share and that outlasts them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 import attrs
 
-from anytrack_async.outbox.checks import check_destination, check_event_ids, check_number
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.models.outcome import Report, Status
+from anytrack_async.outbox import counting
+from anytrack_async.outbox.checks import (
+    check_destination,
+    check_event_ids,
+    check_number,
+    check_period,
+    check_text,
+)
+from anytrack_async.outbox.dead_letters import (
+    ALL,
+    Action,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterPage,
+    DeadLetterStep,
+)
+from anytrack_async.outbox.history import (
+    LAST_POSITION,
+    AcceptedCount,
+    OutcomeCount,
+    RememberedConversion,
+    SearchedIds,
+)
 
 
 @attrs.frozen
@@ -95,6 +119,140 @@ class DeadLetterMethods(ABC):
 
     @abstractmethod
     async def _discard_selected(self, selection: DeadLetterSelection) -> int: ...
+
+
+class DeadLetterStepMethods(ABC):
+    """The methods of `SearchesDeadLetters`; an engine implements one step of each."""
+
+    async def search_dead_letters(
+        self,
+        destination: str | None,
+        where: DeadLetterFilter,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        within: int = 5_000,
+    ) -> DeadLetterPage:
+        """Return dead letters that fulfil a condition; see `SearchesDeadLetters`."""
+        if destination is not None:
+            check_destination(destination)
+        after, limit = check_number("after", after), check_number("limit", limit)
+        return await self._search_dead(destination, where, after, limit, within)
+
+    async def count_dead_letters(
+        self, destination: str | None, where: DeadLetterFilter, *, within: int = 5_000
+    ) -> DeadLetterStep:
+        """Return how many of the first dead letters fulfil a condition."""
+        if destination is not None:
+            check_destination(destination)
+        steps = [
+            await self._count_dead(name, where, within) for name in await self._names(destination)
+        ]
+        ends = [step.after for step in steps if step.after is not None]
+        return DeadLetterStep(
+            count=sum(step.count for step in steps), after=min(ends, default=None)
+        )
+
+    async def change_dead_letters(
+        self, action: Action, destination: str, where: DeadLetterFilter, *, after: int = 0
+    ) -> DeadLetterStep:
+        """Replay or discard some dead letters after a position."""
+        check_destination(destination)
+        return await self._change_dead(action, destination, where, check_number("after", after))
+
+    @abstractmethod
+    async def _names(self, destination: str | None) -> Sequence[str]:
+        """Return *destination*, or the names of all; raise `OutboxError` if it is unknown."""
+
+    @abstractmethod
+    async def _search_dead(
+        self, destination: str | None, where: DeadLetterFilter, after: int, limit: int, within: int
+    ) -> DeadLetterPage: ...
+
+    @abstractmethod
+    async def _count_dead(
+        self, name: str, where: DeadLetterFilter, within: int
+    ) -> DeadLetterStep: ...
+
+    @abstractmethod
+    async def _change_dead(
+        self, action: Action, name: str, where: DeadLetterFilter, after: int
+    ) -> DeadLetterStep: ...
+
+
+class HistoryMethods(ABC):
+    """Methods of `KeepsHistory` that read; an engine implements reading its records."""
+
+    async def outcome_counts(
+        self, *, since: float, until: float | None = None, destination: str | None = None
+    ) -> Sequence[OutcomeCount]:
+        """Return the outcomes of a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
+        destination = check_text("destination", destination)
+        counts = await self._outcomes_between(since, until, destination)
+        return counting.outcome_counts(counts, since, until, destination)
+
+    async def accepted_counts(
+        self, *, since: float, until: float | None = None
+    ) -> Sequence[AcceptedCount]:
+        """Return the conversions accepted in a period; see `KeepsHistory`."""
+        since, until = check_period(since, until)
+        counts = await self._accepted_between(since, until)
+        return counting.accepted_counts(counts, since, until)
+
+    async def delivered_at(self, event_id: str) -> Mapping[str, float]:
+        """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
+        (event_id,) = check_event_ids([event_id])
+        report = (await self.reports([event_id])).get(event_id)
+        outcomes = report.outcomes if report else {}
+        delivered = {name for name, item in outcomes.items() if item.status is Status.DELIVERED}
+        dates = await self._delivery_dates(event_id) if delivered else {}
+        return {name: date for name, date in dates.items() if name in delivered}
+
+    async def find(
+        self,
+        *,
+        event_id: str | None = None,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        limit: int = 20,
+    ) -> Sequence[RememberedConversion]:
+        """Return the conversions that have one of the given ids; see `KeepsHistory`."""
+        ids = SearchedIds(event_id=event_id, order_id=order_id, click_id=click_id)
+        return await self._find(ids, check_number("limit", limit))
+
+    async def recent(
+        self, *, before: int | None = None, limit: int = 50
+    ) -> Sequence[RememberedConversion]:
+        """Return remembered conversions, the newest first; see `KeepsHistory`."""
+        position = LAST_POSITION if before is None else check_number("before", before)
+        return await self._newest_below(position, check_number("limit", limit))
+
+    @abstractmethod
+    async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
+        """Return event id → outcomes; see `Outbox.reports`."""
+
+    @abstractmethod
+    async def _outcomes_between(
+        self, since: float, until: float | None, destination: str | None
+    ) -> Mapping[counting.Result, tuple[int, float]]:
+        """Return the counts of a period, or more, with the meaning of `Counts.outcomes`."""
+
+    @abstractmethod
+    async def _accepted_between(
+        self, since: float, until: float | None
+    ) -> Iterable[tuple[counting.Kind, tuple[int, Decimal]]]:
+        """Return the counts of a period, or more, with the meaning of `Counts.accepted`."""
+
+    @abstractmethod
+    async def _delivery_dates(self, event_id: str) -> Mapping[str, float]:
+        """Return destination → when it confirmed a conversion, also if it was replayed since."""
+
+    @abstractmethod
+    async def _find(self, ids: SearchedIds, limit: int) -> Sequence[RememberedConversion]: ...
+
+    @abstractmethod
+    async def _newest_below(self, position: int, limit: int) -> Sequence[RememberedConversion]: ...
 
 
 class StoredMethods(ABC):

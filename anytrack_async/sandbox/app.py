@@ -50,7 +50,7 @@ class SandboxApp:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything and start as configured."""
+        """Forget all data, and start again with the configured settings."""
         self.ledger, self.payloads = Ledger(SERVICES), PayloadLog()
         pages = self.ledger.pages
         services: dict[str, Service] = {

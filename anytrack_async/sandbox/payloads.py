@@ -95,6 +95,7 @@ class PayloadLog:
         """Record a request that *service* replied to with *status*."""
         self._entries.append((service, request, status, received_at))
         self._bytes += len(request.body)
+        # The newest request stays, even if its body alone is over the limit.
         while len(self._entries) > 1 and (
             len(self._entries) > _MAX_ENTRIES or self._bytes > _MAX_BYTES
         ):

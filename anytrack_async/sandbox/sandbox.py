@@ -84,7 +84,7 @@ class Sandbox:
         return {"ANYTRACK_COLLECT_URL": self.collect_url, **other_services}
 
     def ledger(self, *, ids: bool = False) -> dict[str, Any]:
-        """Return what each service received, accepted and rejected; see `sandbox.ledger`.
+        """Return the requests and conversions that each service got; see `sandbox.ledger`.
 
         Args:
             ids: include each event id and how often it was accepted.
@@ -106,7 +106,7 @@ class Sandbox:
         return entries
 
     def reset(self) -> None:
-        """Forget everything and go back to the settings."""
+        """Forget all data, and return to the settings."""
         self._call("POST", "reset")
 
     def down(

@@ -87,7 +87,7 @@ class HttpTelemetry:
 
 
 ACTIVE: ContextVar[HttpTelemetry | None] = ContextVar("anytrack_async_http_telemetry", default=None)
-"""What records the requests of the present context."""
+"""The recorder of requests in the present context."""
 
 
 def set_failed(span: Any) -> None:

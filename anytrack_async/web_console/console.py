@@ -1,4 +1,4 @@
-"""`console`: shows what an outbox has, and what became of it, in a browser."""
+"""`console`: shows an outbox's conversions and their deliveries in a browser."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ _LONGEST_ID = 1_024
 
 @attrs.frozen(kw_only=True)
 class Journey:
-    """How AnyTrack divides a conversion's value, and among which contacts.
+    """AnyTrack's attribution of a conversion, and its touchpoints.
 
     Attributes:
-        attribution: the weights; None if AnyTrack did not tell.
-        touchpoints: the contacts, earliest first.
-        problem: why AnyTrack did not tell; else empty.
+        attribution: the weights; None if AnyTrack did not answer.
+        touchpoints: the touchpoints, earliest first.
+        problem: why AnyTrack did not answer; empty if it did.
     """
 
     attribution: Attribution | None = None

@@ -1,4 +1,4 @@
-"""What an outbox remembers of the past, for the pages; empty where it keeps no history."""
+"""Reading an outbox's history for the pages; results are empty if the outbox keeps none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anytrack_async.outbox.history import (
 )
 
 FIRST_PART, NEXT_PART = 1_000, 20_000
-"""Stored conversions that a page searches for an id, at first and when it goes on."""
+"""Number of stored conversions searched for an id, in the first request and in further ones."""
 
 
 def kept(outbox: Outbox) -> KeepsHistory | None:
@@ -47,8 +47,8 @@ class Matches:
     """Conversions that a part of a search has found.
 
     Attributes:
-        event_ids: the newest first.
-        before: the position below which the search may go on; 0 if there is nothing more.
+        event_ids: event ids, the newest first.
+        before: the position below which the search may continue; 0 if it is complete.
     """
 
     event_ids: Sequence[str] = ()
@@ -61,7 +61,7 @@ async def find(outbox: Outbox, query: str, before: int = 0) -> Matches:
     Args:
         outbox: the outbox.
         query: the id.
-        before: the position below which to go on; 0 for the newest.
+        before: the position below which to search; 0 to begin with the newest.
     """
     past = kept(outbox)
     if past is None:

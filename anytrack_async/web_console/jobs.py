@@ -1,7 +1,7 @@
 """`Jobs`: replays and discards all dead letters that match, step by step, after the answer is sent.
 
-A hundred thousand take some seconds to a minute, in which nothing else should have to wait: each
-step is a short transaction, and between two of them lanes and other programs come to their turn.
+100,000 dead letters take from some seconds to a minute. Each step is a short transaction, so that
+lanes and other programs can use the outbox between two steps.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Jobs:
         return next((job for job in self._jobs.values() if job.is_running), None)
 
     def get(self, job_id: int) -> Job | None:
-        """Return a job; None if it is not known any more."""
+        """Return a job; None if it is no longer remembered."""
         return self._jobs.get(job_id)
 
     def start(

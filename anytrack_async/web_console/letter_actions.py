@@ -1,4 +1,4 @@
-"""What an admin may do with dead letters: replay, discard, export and correct them."""
+"""Actions of admins on dead letters: replay, discard, export and correct."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def replay(context: Context, request: Request) -> Response:
 
 
 async def discard(context: Context, request: Request) -> Response:
-    """Give dead letters up for good, after a page that asks."""
+    """Discard dead letters, after a page that asks for confirmation."""
     name, selection, is_confirmed = await _selected(context, request)
     if not is_confirmed:
         return await _confirmation(context, request, "discard", selection)
@@ -228,8 +228,8 @@ async def _form(
 def _corrected(conversion: Conversion, fields: Mapping[str, str]) -> Conversion:
     """Return *conversion* with the fields that the form changes.
 
-    A private field that is left empty stays as it is, because the form does not show it; a box
-    removes it.
+    A private field that is left empty stays unchanged, because the form does not show its value; a
+    checkbox removes the value.
 
     Raises:
         InvalidConversionError: a new value is not valid.

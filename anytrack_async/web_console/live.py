@@ -1,4 +1,4 @@
-"""`LiveFeed`: what changes, sent to every open page at most once a second."""
+"""`LiveFeed`: sends the changed parts of a page to every viewer, at most once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overview: a card for each destination, what fell out on the way, the last hour and day."""
+"""The overview: a card for each destination, lost conversions, the last hour and day."""
 
 from __future__ import annotations
 

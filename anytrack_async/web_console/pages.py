@@ -86,7 +86,7 @@ class Context:
         source: the client or outbox that the console shows.
         admin: tells whether a request comes from an admin; None if there is no admin.
         title: the console's name.
-        jobs: changes of many dead letters, which go on after the request.
+        jobs: changes of many dead letters, which continue after the request.
     """
 
     source: ConsoleSource
@@ -108,9 +108,9 @@ class Context:
         Args:
             request: the request that asked for it.
             template: the name of a file in ``templates``.
-            status: of the response.
-            headers: of the response, added to those of every response.
-            values: for the template.
+            status: HTTP status of the response.
+            headers: headers of the response, added to those of every response.
+            values: variables of the template.
         """
         html = fragment(
             template,
@@ -131,7 +131,7 @@ class Context:
         """Check that an admin sent *request* from a page of the console; return the admin's name.
 
         Raises:
-            Refused: it is not so.
+            Refused: the sender is not an admin, or the request comes from another site.
         """
         check_same_origin(request)
         name = await admin_name(request, self.admin)
@@ -148,22 +148,22 @@ def conversion_address(event_id: str, **more: str) -> str:
 def log_action(
     name: str, verb: str, count: int, noun: str, *, destination: str = "", event_id: str = ""
 ) -> None:
-    """Log what an admin did, without a customer's data.
+    """Log an admin's action, without a customer's data.
 
     Args:
-        name: the admin.
-        verb: in the past tense.
-        count: how many.
-        noun: of what, in the plural.
-        destination: at which destinations; empty for all.
-        event_id: of which conversion, if it is a single one.
+        name: the admin's name.
+        verb: the action, in the past tense.
+        count: number of changed things.
+        noun: name of the changed things, in the plural.
+        destination: the destination concerned; empty for all.
+        event_id: the conversion, if it is a single one.
     """
     place = event_id or destination or "all destinations"
     logger.info("console: %s %s %d %s (%s)", name, verb, count, noun, place)
 
 
 def position(text: str) -> int:
-    """Return the position in a field of a form or an address; 0 if it is none."""
+    """Return *text*, a field of a form or a URL, as a position; 0 if it is not a number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 

@@ -84,6 +84,7 @@ async def conversions(context: Context, request: Request) -> Response:
     """Return the page."""
     outbox, day = await context.source.outbox(), _day(request.query_params.get("day", ""))
     past = history.kept(outbox)
+    # 14 days: the seven that end with *day*, and the seven before them, to compare with.
     week = await _counts(past, day - _WEEK - timedelta(days=6), day) if past else ()
     return await context.page(
         request,
@@ -167,11 +168,11 @@ def compare(
     before: Iterable[AcceptedCount],
     name: Callable[[AcceptedCount], str],
 ) -> Sequence[Row]:
-    """Return a row for each name, the highest value first; at most twenty and one for the others.
+    """Return a row for each name, the highest value first; at most 20, and one row for all others.
 
     Args:
-        counts: `AcceptedCount` objects of the day.
-        before: those of a week before.
+        counts: counts of the day.
+        before: counts of the same weekday a week before.
         name: returns the name of the row that a count belongs to.
     """
     sums: dict[str, list[Any]] = defaultdict(lambda: [0, Decimal(0), 0, Decimal(0)])
@@ -184,6 +185,7 @@ def compare(
     rows.sort(key=lambda row: (-row.value, -row.number, row.name))
     if len(rows) <= _ROWS:
         return rows
+    # Of 25 campaigns, twenty have a row, and the sums of the rest are in the row "5 others".
     small_rows = [attrs.astuple(row)[1:] for row in rows[_ROWS:]]
     return [
         *rows[:_ROWS],
@@ -235,6 +237,7 @@ async def _recent(
     past = history.kept(outbox)
     if past is None:
         return ()
+    # 18 digits fit into 64 bits, as databases have them; a longer number is not a position.
     text = request.query_params.get("before", "")
     before = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
     recent = await past.recent(before=before, limit=_RECENT)

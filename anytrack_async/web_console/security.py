@@ -134,7 +134,7 @@ def _sender(request: Request) -> str:
 
 
 class TokenGate:
-    """Lets only requests with a token pass; everybody else gets the form to enter it.
+    """Lets only requests with the token pass; all others get the form to enter it.
 
     Programs send ``Authorization: Bearer …``. A browser gets a cookie that proves, until the
     process ends, that the token was entered; the token itself is in no cookie and in no URL.

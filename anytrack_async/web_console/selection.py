@@ -32,8 +32,8 @@ PAGE_SIZE = 50
 _READ_SIZE = 500
 
 FIRST_PART, NEXT_PART = 1_000, 20_000
-"""Dead letters that a page looks at for those that match, at first and when it goes on: the first
-answer comes in some milliseconds, and five more search a hundred thousand."""
+"""Number of dead letters searched for matches, in the first request and in each further one: the
+first answer takes some milliseconds, and five more requests search 100,000 dead letters."""
 
 _MOST_COUNTED = 10_000
 
@@ -88,7 +88,7 @@ class LetterSelection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether it has no condition at all."""
+        """Whether the selection has no condition, so that it selects all dead letters."""
         return self == LetterSelection()
 
     @property

@@ -38,7 +38,7 @@ class Body:
 def configured_sinks(source: ConsoleSource) -> Mapping[str, Sink]:
     """Return destination → its sink; of a file, the sinks that the environment configures.
 
-    They open no connection before they send something.
+    They open no connection before the first request.
     """
     if source.client is not None:
         return source.client.sinks

@@ -32,7 +32,7 @@ _BETWEEN_STEPS = 0.02
 class ConsoleSource:
     """A client, an outbox that is open, or an outbox that the first request opens.
 
-    Without a client, everything that the outbox knows can be read, and dead letters can be changed;
+    Without a client, all data of the outbox can be read, and dead letters can be changed;
     the state of a lane is known only to the client that has the lane.
 
     Args:
@@ -153,7 +153,7 @@ class ConsoleSource:
                 await anyio.sleep(_BETWEEN_STEPS)
 
     async def _wake_lanes(self) -> None:
-        """Let the lanes of this process look for what became due."""
+        """Let the lanes of this process look for conversions that became due."""
         if self.client is not None:
             await self.client.replay(event_ids=())
 
@@ -184,7 +184,7 @@ class ConsoleSource:
         """Replace a dead letter's conversion; return the destinations that it is sent to again.
 
         Raises:
-            InvalidArgumentError: it is no dead letter any more.
+            InvalidArgumentError: the conversion is no longer a dead letter.
         """
         event_id = conversion.event_id
         if self.client is not None:

@@ -94,13 +94,13 @@ def size(octets: float | None) -> str:
 
 @attrs.frozen
 class State:
-    """A state as words, a sign and a colour, so that it needs no colour to be understood.
+    """A state as a word, a sign and a colour; word and sign are enough for readers without colours.
 
     Attributes:
-        word: e.g. ``"delivering"``.
-        sign: a character in front of it.
-        tone: the class of its colour: good, note, bad or quiet.
-        rank: the loudest state has the lowest.
+        word: the state in words, e.g. ``"delivering"``.
+        sign: a character before the word.
+        tone: the class of the colour: good, note, bad or quiet.
+        rank: the order in lists: the most urgent state has the lowest rank.
     """
 
     word: str

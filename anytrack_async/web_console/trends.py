@@ -72,12 +72,12 @@ class Loss:
 
 @attrs.frozen(kw_only=True)
 class Funnel:
-    """What became of a day's conversions at a destination.
+    """A day's deliveries and losses at a destination.
 
     Attributes:
         destination: its name.
         delivered: conversions delivered.
-        losses: what fell out, the most frequent first.
+        losses: lost or delayed conversions by state and code, the most frequent first.
     """
 
     destination: str
@@ -185,6 +185,7 @@ def _chart(
     destinations: Sequence[str],
 ) -> Chart:
     """Return deliveries by destination, and failed attempts of all, in intervals of *step* s."""
+    # At 12:34:56, in steps of 60 s, the last interval begins at 12:34:00, and is not complete yet.
     last = int(now) // step * step
     times = range(last - period + step, last + step, step)
     counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))

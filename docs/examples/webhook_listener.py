@@ -21,7 +21,7 @@ webhooks = WebhookApp(client, secret=os.environ["ANYTRACK_WEBHOOK_SECRET"], to=[
 
 @webhooks.on_conversion
 async def look(conversion: Conversion) -> None:
-    """Called for each new conversion, after the outbox has it."""
+    """Called with each conversion, just before it is stored; may return another one to store."""
     print("from AnyTrack:", conversion.event_id)
 
 

@@ -330,43 +330,6 @@ def test_the_first_rows_as_json(run, sandbox, outbox_path, file):
     assert set(record["rows"][0]["destinations"]) == set(SERVICES)
 
 
-@pytest.fixture
-def unknown(tmp_path) -> Path:
-    path = tmp_path / "other.csv"
-    path.write_text(
-        "Order No;Total;Net Total;Paid At;E-Mail\n"
-        "7;49,90;40,00;2026-05-01T10:00:00Z;jane@example.com\n"
-    )
-    return path
-
-
-@pytest.mark.parametrize("options", [(), ("--inspect",), ("--dry-run",)])
-def test_a_file_that_no_preset_fits_gets_a_proposal_and_questions(
-    run, sandbox, outbox_path, unknown, options
-):
-    result = run("backfill", unknown, *options)
-
-    assert result.code == 2
-    assert 'order_id = "Order No"' in result.out
-    assert "question: amount:" in result.err
-    assert "--map map.toml" in result.err
-    assert "jane@example.com" not in result.out + result.err
-    assert delivered(sandbox) == [0, 0, 0]
-
-
-def test_a_proposal_with_answers_can_be_used(run, sandbox, outbox_path, unknown, tmp_path):
-    proposal = run("backfill", unknown).out
-    mapping = tmp_path / "map.toml"
-    for question in ('currency = "EUR"', 'gross = "Total"'):
-        proposal = proposal.replace(f"# {question}\n", f"{question}\n")
-    mapping.write_text(proposal)
-
-    result = run("backfill", unknown, "--map", mapping, "--decimal", ",")
-
-    assert result.code == 0
-    assert "total of accepted sales: 49.90 EUR" in result.out
-
-
 @pytest.mark.parametrize(
     ("options", "answer", "sent"), [((), "n\n", 0), ((), "y\n", 2), (("--yes",), "", 2)]
 )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
+import asyncpg
 import httpx
 import pytest
 
@@ -36,10 +37,17 @@ async def _append(dsn: str, schema: str, conversions: list[Conversion]) -> None:
     await outbox.aclose()
 
 
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(statement)
+    await connection.close()
+
+
 def test_a_schema_is_made_printed_and_checked(run, database, postgres_schema):
     printed = run("outbox", "migrate", "--sql")
     missing = run("outbox", "verify")
     made = run("outbox", "migrate")
+    anyio.run(_execute, database, f"DROP TABLE {postgres_schema}.encryption_key")
     again = run("outbox", "migrate", "--outbox", database)
     checked = run("outbox", "verify")
 
@@ -149,6 +157,7 @@ def test_only_databases_are_migrated(run, outbox_path):
         ("postgresql://jane:hunter2@db:5433/shop?sslmode=require", "postgresql://db:5433/shop"),
         ("postgres://db/shop?password=hunter2", "postgresql://db/shop"),
         ("postgresql://jane:hunter2@[db/shop", "postgresql://…"),
+        (" PostgreSQL+psycopg://jane:hunter2@db/shop\n", "postgresql://db/shop"),
         ("outbox.db", "outbox.db"),
         ("sqlite:///outbox.db", "outbox.db"),
         ("sqlite:////var/outbox.db", "/var/outbox.db"),
@@ -165,9 +174,18 @@ def test_a_location_is_shown_without_secrets(address, shown):
         assert location.path == Path(shown)
 
 
-def test_an_outbox_is_nowhere_else():
-    with pytest.raises(ConfigurationError, match=r"not at mysql://…"):
-        make_outbox("mysql://jane:hunter2@db/shop")
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("mysql://jane:hunter2@db/shop", r"not at mysql://…"),
+        ("host=db user=jane password=hunter2", r"must be written as postgresql://"),
+        ("postgresql:jane:hunter2@db/shop", r"must be written as postgresql://"),
+    ],
+)
+def test_an_outbox_is_nowhere_else(address, reason):
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        make_outbox(address)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_file_is_copied_into_a_database(run, database, outbox_path, tmp_path):

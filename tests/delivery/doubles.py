@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +22,8 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.destinations.sink import SinkLimits, Unavailable
+from anytrack_async.delivery.track_many import Source, track_many
+from anytrack_async.destinations.sink import BatchRejected, SinkLimits, SinkSignal, Unavailable
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import DELIVERED, Outcome, Report
@@ -45,6 +53,40 @@ def sales(count: int, prefix: str = "e") -> list[Conversion]:
 
 def ids(conversions: Sequence[Conversion]) -> list[str]:
     return [conversion.event_id for conversion in conversions]
+
+
+def stream(
+    world: World,
+    source: Source,
+    *,
+    to: Sequence[str] | None = None,
+    at: Sequence[str] | None = None,
+    in_flight: int = 10_000,
+) -> AsyncGenerator[Report]:
+    """Track the conversions of *source* in *world*."""
+    return track_many(world.dispatcher, source, to=to, at=at, in_flight=in_flight)
+
+
+async def ids_of(reports: AsyncIterable[Report], finished: list[str] | None = None) -> list[str]:
+    """Return the event ids of *reports*; *finished* has those so far."""
+    finished = [] if finished is None else finished
+    async for report in reports:
+        finished.append(report.event_id)
+    return finished
+
+
+def statuses_of(outcomes: Sequence[Outcome | None]) -> list[str | None]:
+    return [outcome.status.value if outcome else None for outcome in outcomes]
+
+
+def rejecting(bad: Collection[str], *, kind: type[SinkSignal] = BatchRejected) -> Answer:
+    """Return an answer that refuses each batch with a conversion of *bad*."""
+
+    def answer(batch: list[str]) -> None:
+        if set(bad) & set(batch):
+            raise kind("bad event", code="100")
+
+    return answer
 
 
 async def run_ready_tasks() -> None:

@@ -14,22 +14,10 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome, Status
-from tests.delivery.doubles import attempt_with, sales
+from tests.delivery.doubles import attempt_with, rejecting, sales, statuses_of
 from tests.examples import examples
 
 pytestmark = pytest.mark.asyncio
-
-
-def rejecting(bad, *, kind=BatchRejected):
-    def answer(batch):
-        if bad & set(batch):
-            raise kind("bad event", code="100")
-
-    return answer
-
-
-def statuses_of(outcomes):
-    return [outcome.status.value if outcome else None for outcome in outcomes]
 
 
 async def test_a_good_batch_is_one_request():

@@ -12,21 +12,9 @@ from anytrack_async.destinations.sink import (
     Unfinished,
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome, Status
-from tests.delivery.doubles import FakeSink, attempt_with, sales
+from tests.delivery.doubles import FakeSink, attempt_with, rejecting, sales, statuses_of
 
 pytestmark = pytest.mark.asyncio
-
-
-def rejecting(bad, *, kind=BatchRejected):
-    def answer(batch):
-        if bad & set(batch):
-            raise kind("bad event", code="100")
-
-    return answer
-
-
-def statuses_of(outcomes):
-    return [outcome.status.value if outcome else None for outcome in outcomes]
 
 
 async def test_a_conversion_that_makes_the_service_fail_is_found():

@@ -126,8 +126,8 @@ class Shared(MemoryOutbox):
         return await super().reports(event_ids)
 
 
-async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it():
-    outbox = Shared()
+async def deliver_elsewhere(outbox):
+    """Submit a conversion to a busy lane, and wait until another process has delivered it."""
     stuck = FakeSink(answer=BlockingAnswer(), batch=1)
     here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox.twin())
     async with here.open(), there.open():
@@ -136,21 +136,18 @@ async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it
         (delivery,) = await here.submit(sale("a"))
         with anyio.fail_after(5):
             await delivery
+    return there.sinks[0].delivered
 
-    assert there.sinks[0].delivered == ["a"]
+
+async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it():
+    assert await deliver_elsewhere(Shared()) == ["a"]
 
 
 async def test_a_failed_poll_is_retried(caplog):
     outbox = Shared()
     outbox.fails = 2
-    stuck = FakeSink(answer=BlockingAnswer(), batch=1)
-    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox.twin())
-    async with here.open(), there.open():
-        await here.submit(sale("keeps the lane busy"))
-        await here.until(lambda: stuck.busy)
-        (delivery,) = await here.submit(sale("a"))
-        with anyio.fail_after(5):
-            await delivery
+
+    await deliver_elsewhere(outbox)
 
     assert "cannot read the outbox, will retry: database is locked" in caplog.text
 

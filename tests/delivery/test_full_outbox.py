@@ -46,6 +46,12 @@ def sink_after(seconds, name="meta", *, batch=10, concurrency=6):
     return FakeSink(name, Latency(seconds), batch=batch, concurrency=concurrency)
 
 
+def world_of(sink, clock):
+    """Return a world with an outbox in memory for `CAPACITY` conversions."""
+    outbox = MemoryOutbox(capacity=CAPACITY, clock=clock)
+    return World(sink, outbox=outbox, clock=clock, settings=SETTINGS)
+
+
 async def submit_in_loops(world, conversions, tasks, to=None, size=1):
     """Submit *conversions* from *tasks* tasks, each *size* at a time."""
     parts = iter([conversions[i : i + size] for i in range(0, len(conversions), size)])
@@ -143,12 +149,7 @@ async def test_a_lane_sends_no_crumbs_while_callers_wait_and_a_request_is_out():
 def test_a_lane_with_nothing_in_flight_sends_what_it_has():
     async def scenario(clock):
         sink = sink_after(0.5)
-        world = World(
-            sink,
-            outbox=MemoryOutbox(capacity=CAPACITY, clock=clock),
-            clock=clock,
-            settings=SETTINGS,
-        )
+        world = world_of(sink, clock)
         async with world.open():
             began = clock()
             (delivery,) = await world.submit(sale("e"))
@@ -164,8 +165,7 @@ def test_a_single_caller_waits_for_the_next_room_only():
 
     async def scenario(clock):
         sink = sink_after(1.0, batch=1, concurrency=1)
-        outbox = MemoryOutbox(capacity=CAPACITY, clock=clock)
-        world = World(sink, outbox=outbox, clock=clock, settings=SETTINGS)
+        world = world_of(sink, clock)
         async with world.dispatcher:
             await world.submit(*sales(CAPACITY))
             began = clock()
@@ -181,12 +181,7 @@ def test_a_single_caller_waits_for_the_next_room_only():
 def test_cancelled_callers_take_no_room():
     async def scenario(clock):
         sink = sink_after(1.0)
-        world = World(
-            sink,
-            outbox=MemoryOutbox(capacity=CAPACITY, clock=clock),
-            clock=clock,
-            settings=SETTINGS,
-        )
+        world = world_of(sink, clock)
         async with world.open():
             await world.submit(*sales(CAPACITY))
             with anyio.move_on_after(0.5):
@@ -270,8 +265,7 @@ def test_nothing_ends_before_half_of_the_room_is_free_again():
 def test_a_list_waits_as_long_as_a_slow_destination_moves(patience, fails_after):
     async def scenario(clock):
         sink = sink_after(1.0, batch=1, concurrency=1)
-        outbox = MemoryOutbox(capacity=CAPACITY, clock=clock)
-        world = World(sink, outbox=outbox, clock=clock, settings=SETTINGS)
+        world = world_of(sink, clock)
         async with world.dispatcher:
             await world.submit(*sales(CAPACITY))
             began = clock()

@@ -3,7 +3,6 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.track_many import track_many
 from anytrack_async.errors import (
     ConfigurationError,
 )
@@ -11,24 +10,15 @@ from tests.delivery.doubles import (
     BlockingAnswer,
     FakeSink,
     World,
+    ids_of,
     run_ready_tasks,
     sale,
     sales,
     statuses,
+    stream,
 )
 
 pytestmark = pytest.mark.asyncio
-
-
-def stream(world, source, *, to=None, at=None, in_flight=10_000):
-    return track_many(world.dispatcher, source, to=to, at=at, in_flight=in_flight)
-
-
-async def ids_of(reports, finished=None):
-    finished = [] if finished is None else finished
-    async for report in reports:
-        finished.append(report.event_id)
-    return finished
 
 
 async def asynchronous(conversions):

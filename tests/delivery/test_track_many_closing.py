@@ -3,27 +3,24 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.track_many import track_many
 from anytrack_async.errors import (
     ClosedError,
     UndeliveredError,
 )
 from anytrack_async.events import Submitted
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_tasks, sale, sales
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    FakeSink,
+    World,
+    ids_of,
+    run_ready_tasks,
+    sale,
+    sales,
+    stream,
+)
 
 pytestmark = pytest.mark.asyncio
-
-
-def stream(world, source, *, to=None, at=None, in_flight=10_000):
-    return track_many(world.dispatcher, source, to=to, at=at, in_flight=in_flight)
-
-
-async def ids_of(reports, finished=None):
-    finished = [] if finished is None else finished
-    async for report in reports:
-        finished.append(report.event_id)
-    return finished
 
 
 async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():

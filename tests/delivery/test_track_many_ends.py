@@ -3,24 +3,13 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.track_many import _Stream, track_many
+from anytrack_async.delivery.track_many import _Stream
 from anytrack_async.errors import ConflictError, QueueFullError
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, ids_of, sale, sales, stream
 
 pytestmark = pytest.mark.asyncio
-
-
-def stream(world, source, *, to=None, at=None, in_flight=10_000):
-    return track_many(world.dispatcher, source, to=to, at=at, in_flight=in_flight)
-
-
-async def ids_of(reports, finished=None):
-    finished = [] if finished is None else finished
-    async for report in reports:
-        finished.append(report.event_id)
-    return finished
 
 
 async def test_repeats_in_the_source_are_sent_once_and_reported_each_time():

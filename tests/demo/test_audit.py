@@ -102,6 +102,16 @@ def test_equal_counts_have_no_problems(tally, state, ledger):
     assert [(s.requests, s.duplicates, s.faults) for s in result.services] == [(3, 1, 3)] * 2
 
 
+def test_a_service_without_event_ids_may_count_an_order_without_id_again(tally, state, ledger):
+    ledger["anytrack"]["unique"] = 4  # of two event ids
+
+    result = audit(tally, state, ledger, by_order_id=["anytrack"])
+
+    assert result.problems == ()
+    assert (result.services[0].unique, result.services[0].counted_again) == (2, 2)
+    assert "its ledger counts 4 conversions" in audit(tally, state, ledger).problems[0]
+
+
 def test_every_rejected_line_has_the_part_that_rejected_it(tally, state, ledger):
     rejections = audit(tally, state, ledger).rejections
 

@@ -188,7 +188,7 @@ def test_a_kept_outbox_is_named_with_commands_for_it():
     show_next_steps(console, Path("/somewhere/outbox.db"))
 
     assert "export ANYTRACK_OUTBOX=/somewhere/outbox.db" in text(console)
-    assert "dead-letters" in text(console)
+    assert "anytrack outbox dead " in text(console)
 
 
 def test_markup_in_a_service_message_is_printed_as_text():

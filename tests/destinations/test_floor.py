@@ -6,7 +6,6 @@ Time is virtual: without a floor under the waits, a lane would send thousands of
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -21,11 +20,11 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.customer import Customer
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings
 from tests.delivery.doubles import World
 from tests.delivery.virtual_time import run_virtual
+from tests.destinations.test_fault import sale
 
 pytestmark = pytest.mark.untraced
 
@@ -51,18 +50,7 @@ SINKS: dict[str, Callable[[httpx.AsyncBaseTransport], Any]] = {
 
 
 def conversions(count: int) -> list[Conversion]:
-    return [
-        Conversion.sale(
-            revenue=1,
-            order_id=f"o{number}",
-            click_id=f"k{number}",
-            timestamp=datetime.now(UTC),
-            user_agent="Mozilla/5.0",
-            page_url="https://shop.example/thanks",
-            customer=Customer(email=f"jane{number}@example.com"),
-        )
-        for number in range(count)
-    ]
+    return [sale(number) for number in range(count)]
 
 
 def requests_within(name: str, status: int, headers: dict[str, str], seconds: float) -> int:

@@ -81,7 +81,7 @@ async def test_ctrl_c_delivers_or_keeps_everything(
     worker = start_worker(sandbox, outbox)
     read(worker, 200)
     worker.send_signal(signal.SIGINT)
-    said, errors = worker.communicate(timeout=30)
+    said, errors = worker.communicate(timeout=60)
 
     accepted = everything(200) | set(said.split()) - {"closed"}
     assert worker.returncode == 130, errors

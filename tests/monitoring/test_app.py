@@ -22,8 +22,9 @@ from anytrack_async import (
     metrics_app,
 )
 from anytrack_async.outbox.pauses import Pause, save_pause
-from anytrack_async.testing.outbox_rules.base import LEASE, failures, sales
+from anytrack_async.testing.outbox_rules.base import LEASE, sales
 from tests.client.service import Service
+from tests.web_console.conftest import fill_with_three_sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -46,15 +47,8 @@ async def samples(app) -> dict[tuple[str, ...], float]:
 
 @pytest_asyncio.fixture
 async def path(tmp_path: Path) -> Path:
-    """Return an outbox file: of three sales Meta has one, retries one, and one is dead."""
-    path = tmp_path / "outbox.db"
-    outbox = SQLiteOutbox(path)
-    await outbox.open(["meta", "hubspot"])
-    await outbox.append(sales(1, 2, 3))
-    claim = await outbox.claim("meta", 3, LEASE)
-    await outbox.settle(claim, failures(claim, 1) + failures(claim, 2, due=outbox.now() + 3600))
-    await outbox.aclose()
-    return path
+    await fill_with_three_sales(tmp_path / "outbox.db")
+    return tmp_path / "outbox.db"
 
 
 async def test_a_file_that_no_client_has_open_has_metrics(path):

@@ -23,14 +23,17 @@ def anna(request) -> str:
     return "anna@shop.example"
 
 
-@pytest_asyncio.fixture
-async def path(tmp_path: Path) -> Path:
-    """Return an outbox file: of three sales Meta has one, retries one, and one is dead."""
-    path = tmp_path / "outbox.db"
+async def fill_with_three_sales(path: Path) -> None:
+    """Make an outbox file: of three sales Meta has one, retries one, and one is dead."""
     outbox = SQLiteOutbox(path)
     await outbox.open(["meta", "hubspot"])
     await outbox.append(sales(1, 2, 3))
     claim = await outbox.claim("meta", 3, LEASE)
     await outbox.settle(claim, failures(claim, 1) + failures(claim, 2, due=outbox.now() + 3600))
     await outbox.aclose()
-    return path
+
+
+@pytest_asyncio.fixture
+async def path(tmp_path: Path) -> Path:
+    await fill_with_three_sales(tmp_path / "outbox.db")
+    return tmp_path / "outbox.db"

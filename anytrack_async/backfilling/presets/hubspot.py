@@ -43,7 +43,7 @@ def _with_contacts(settings: BackfillSettings) -> Finish:
 
 
 def _stated_contact(cell: Callable[[str], Any]) -> dict[str, Any]:
-    """Return the customer in ``Jane Doe (jane@example.com);…``; nothing if it is only a name."""
+    """Return the customer in ``Jane Doe (jane@example.com);…``; empty if it is only a name."""
     for column in _CONTACTS:
         match = _WITH_EMAIL.match(str(cell(column) or ""))
         if match:
@@ -230,7 +230,7 @@ class ContactTable:
             database.close()
 
     def find(self, contact_id: str) -> dict[str, Any]:
-        """Return the fields of a `Customer` that the contact has; none if it is not in the file."""
+        """Return the contact as fields of a `Customer`; empty if the contact is not in the file."""
         row = self._database.execute(_FIND, (contact_id,)).fetchone()
         if row is None:
             return {}

@@ -48,7 +48,7 @@ ZONES: Final = {
     "SGT": "+08:00",
     "BRT": "-03:00",
 }
-"""Abbreviations with one meaning. Not CST, BST and IST, each of which is several zones."""
+"""Abbreviations with one meaning. CST, BST and IST are left out: each means several zones."""
 
 _DEPOSITS: Final = (
     *("Bank Deposit to PP Account", "Bank Deposit to PP Account (Obselete)", "General Deposit"),
@@ -263,6 +263,7 @@ def _rules(columns: dict[str, tuple[str, ...]]) -> tuple[RowRule, ...]:
     return (
         RowRule(columns=columns["status"], keep=_COMPLETED),
         RowRule(columns=columns["type"], drop=_DEPOSITS, refund=_REFUNDS),
+        # The file has all movements of the account: the shop's own purchases are debits.
         RowRule(columns=columns["impact"], keep=_CREDIT, reason="not a credit to the balance"),
         RowRule(columns=columns["email"], drop=("",), reason="no payer: not a sale"),
     )
@@ -302,6 +303,7 @@ PRESETS = (
         "English",
         _ENGLISH,
         decimal=".",
+        # American accounts write the month first, British ones the day; the files look the same.
         day_first=None,
         notes=(
             (

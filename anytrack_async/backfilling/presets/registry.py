@@ -87,7 +87,7 @@ def choose(
 
     Raises:
         ConfigurationError: the file is of a kind that cannot be used.
-        UnknownFormatError: nothing is stated, and no preset fits.
+        UnknownFormatError: neither preset nor mapping is stated, and no preset fits.
     """
     recognised = None if mapping else recognise(columns)
     if recognised and recognised.refusal:

@@ -103,11 +103,12 @@ class RequestSlots:
 
 
 class Refusals:
-    """Tells whether refusals without a cause concern every conversion, or a single one.
+    """Decides whether a refusal without a cause concerns every conversion, or a single one.
 
-    A wrong base URL concerns all of them, and the lane has to hold. But a firewall that refuses one
-    conversion, for example for its page's URL, must not stop the others: that one is retried. And
-    one that AnyTrack itself refuses twice, while it accepts others, is rejected.
+    A wrong base URL concerns every conversion, and the lane has to hold. But a firewall that
+    refuses one conversion, for example because of its page's URL, must not stop the others: that
+    conversion is retried. One that AnyTrack itself refuses twice, while it accepts others, is
+    rejected.
     """
 
     def __init__(self) -> None:

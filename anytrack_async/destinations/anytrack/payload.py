@@ -56,7 +56,7 @@ _ID_FIELDS = ("conversion_id", "conversionId", "id")
 
 
 def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
-    """Return what AnyTrack may get of *conversion*; the conversion itself if that is all of it."""
+    """Return *conversion* without the data that AnyTrack must not get; itself if it may get all."""
     consent = conversion.consent or UNKNOWN_CONSENT
     conversion = withhold_clicks(conversion, rule)
     if rule.action(consent.ad_user_data) == "send":

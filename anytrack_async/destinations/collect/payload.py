@@ -82,8 +82,8 @@ def to_payload(conversion: Conversion) -> dict[str, Any]:
     """Return *conversion* as the endpoint takes it, as types that JSON has.
 
     ``transaction_id`` is the order id or is left out: AnyTrack discards a repeat of the same event
-    and transaction, and a random id would make each attempt a conversion of its own. The event id
-    goes along as ``xat_event_id``. ``timestamp`` is in unix seconds.
+    and transaction, and with a random id each attempt would be another conversion. The event id is
+    sent as ``xat_event_id``. ``timestamp`` is in unix seconds.
     """
     payload: dict[str, Any] = {
         **identity(conversion),

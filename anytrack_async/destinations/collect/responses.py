@@ -1,9 +1,9 @@
 """Reads the responses of the collect endpoint. Without I/O.
 
-AnyTrack documents two refusals in words ("Missing click_id, ref_id and email" and "No match
-found"), and neither statuses nor bodies. So the rules are tolerant: a success counts unless it
-names an error; a page of HTML and a path that does not exist say that the URL is wrong, and a
-refusal counts as AnyTrack's only in plain text or JSON.
+AnyTrack documents the words of two refusals ("Missing click_id, ref_id and email" and "No match
+found"), but neither statuses nor bodies. So the rules are tolerant: a success counts unless it
+names an error. A page of HTML, or a path that does not exist, means that the URL is wrong. A
+refusal counts as AnyTrack's only if it is plain text or JSON.
 
 Source: AnyTrack, Custom Integration Params, readme.anytrack.io.
 """
@@ -147,7 +147,7 @@ def _read_refusal(response: Response, text: str) -> Outcome:
 
 
 def _says_nothing(response: Response, text: str) -> bool:
-    """Return whether a refusal has no words but those of its status: ``[]``, ``Bad Request``."""
+    """Return whether a refusal only repeats the words of its status: ``[]``, ``Bad Request``."""
     try:
         body = response.json()
     except DecodeError:

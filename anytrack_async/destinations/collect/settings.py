@@ -40,7 +40,7 @@ class CollectSettings:
     Attributes:
         property_id: the first segment of the URL, the property's or the account's id.
         slug: the last segment, the integration's name, such as ``custom-shop``.
-        base_url: scheme, host and whatever is in front of the property, HTTPS.
+        base_url: the part of the URL before the property: HTTPS, host and perhaps a path.
         consent: what AnyTrack gets by `Conversion.consent`, as in `AnyTrackSettings`. A limited
             conversion has no customer either, so only the click id identifies the visitor. It is
             skipped if it has no click id, or loses it because ``ad_storage`` is denied.

@@ -297,7 +297,7 @@ def _without_outcome(
 def _merged(
     outcomes: Sequence[Outcome | None], sent: Sequence[Outcome | None]
 ) -> Sequence[Outcome | None]:
-    """Return *outcomes* with those of *sent*, in order, where they have none.
+    """Return *outcomes*, with the outcomes in *sent* filling the gaps, in order.
 
     ``[rejected, None, None]`` and ``[delivered, retry]`` become ``[rejected, delivered, retry]``.
     """

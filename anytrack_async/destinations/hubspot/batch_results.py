@@ -1,4 +1,4 @@
-"""Reads HubSpot's answer to a batch upsert: what became of each input."""
+"""Reads HubSpot's answer to a batch upsert: success or problem of each input."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class BatchResult:
 def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
     """Return the result of each of *inputs*, from the *body* of a 2xx response.
 
-    HubSpot may answer a request that it does not understand with 200 and no results at all. So an
+    HubSpot may answer a request that it does not understand with 200 and without results. So an
     input that is in neither results nor errors has not succeeded: its problem is `UNACCOUNTED`.
 
     Source: HubSpot, CRM API, batch upsert, the responses 200 and 207.

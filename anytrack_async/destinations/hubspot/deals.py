@@ -142,7 +142,7 @@ class DealBatch(BatchOutcomes):
             self.record_problem(event_id, attrs.evolve(problem, message=message))
 
     def end(self, steps: Steps) -> None:
-        """Let the next attempt skip what HubSpot has confirmed of undelivered conversions."""
+        """Let the next attempt skip the confirmed steps of undelivered conversions."""
         unfinished = {
             event_id
             for event_id in self.deals

@@ -35,7 +35,7 @@ EVENT_ID_PROPERTY = "anytrack_event_id"
 
 
 def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
-    """Return what HubSpot may get of *conversion*; the conversion itself if that is all of it."""
+    """Return *conversion* without the data that HubSpot must not get; itself if it may get all."""
     consent = conversion.consent or UNKNOWN_CONSENT
     conversion = withhold_clicks(conversion, rule)
     if rule.action(consent.ad_user_data) == "send":
@@ -91,7 +91,7 @@ def to_deal(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any]
 def _configured(
     properties: Mapping[str, str], conversion: Conversion, settings: HubSpotSettings
 ) -> dict[str, str]:
-    """Return *properties* of a deal with those of the settings, where a blank one removes."""
+    """Return *properties* of a deal, changed by the settings; a blank value removes a property."""
     configured = configured_properties(conversion, settings.properties)
     merged = {**properties, **configured, EVENT_ID_PROPERTY: properties[EVENT_ID_PROPERTY]}
     return {

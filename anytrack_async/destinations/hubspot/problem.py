@@ -1,4 +1,4 @@
-"""`Problem`: a failure as HubSpot describes it, safe to show, and what follows from it.
+"""`Problem`: a failure as HubSpot describes it, safe to show, and its consequence.
 
 A problem becomes the outcome of one conversion, the signal for a batch, or the error that setup and
 check raise.

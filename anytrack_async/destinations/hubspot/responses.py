@@ -77,7 +77,7 @@ def read_problem(
     zone: tzinfo | None = None,
     now: datetime | None = None,
 ) -> Problem:
-    """Return the problem that a response outside 2xx describes; its body may be anything.
+    """Return the problem that a response outside 2xx describes, whatever its body is.
 
     Args:
         status: HTTP status.
@@ -107,7 +107,7 @@ def read_problem(
 
 
 def is_page(status: int, content: bytes) -> bool:
-    """Return whether a response that refuses access is not HubSpot's, but that of a firewall.
+    """Return whether a refusal of access comes from a firewall instead of HubSpot.
 
     HubSpot answers in JSON. Only a 401 without a body needs no words.
     """

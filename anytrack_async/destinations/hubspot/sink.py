@@ -297,7 +297,7 @@ def _preview_deal(conversion: Conversion, settings: HubSpotSettings, problem: st
 
 
 def _pad(outcomes: list[Outcome | None], size: int) -> Sequence[Outcome | None]:
-    """Return *outcomes* padded with None for conversions not sent; empty if it has no outcome."""
+    """Return *outcomes*, then None for each conversion not sent; empty without any outcome."""
     return [*outcomes, *[None] * (size - len(outcomes))] if any(outcomes) else ()
 
 

@@ -1,4 +1,4 @@
-"""The steps of a batch (contacts, deals, links), and which of them a repeat need not do again.
+"""The steps of a batch (contacts, deals, links), and the confirmed steps, which are not repeated.
 
 If three requests of a batch each fail in 60 % of the cases, all three succeed in 6 % of the
 attempts. So a confirmed step is remembered, and a batch does only the remaining steps.
@@ -60,7 +60,7 @@ class ConfirmedInputs:
         return {trace_id: id_ for trace_id, id_ in record_ids.items() if id_ is not None}
 
     def remember(self, inputs: Iterable[_Input], record_ids: Mapping[str, str]) -> None:
-        """Remember those of *inputs* that have a record id, by trace id."""
+        """Remember the *inputs* with a record id in *record_ids*, trace id → record id."""
         for item in inputs:
             if (record_id := record_ids.get(item["objectWriteTraceId"])) is not None:
                 self._record_ids[_digest(item)] = record_id
@@ -103,7 +103,7 @@ class Steps:
         inputs: Sequence[dict[str, Any]],
         send: Callable[[str, Sequence[dict[str, Any]]], Awaitable[BatchResult]],
     ) -> BatchResult:
-        """Write those of *inputs* that are not confirmed yet; return the result of all.
+        """Write the *inputs* that are not confirmed yet; return the result of all inputs.
 
         Raises:
             HubSpotError: no record was written.

@@ -68,7 +68,7 @@ def _click(customer: Customer, conversion: Conversion, seen_at: datetime) -> str
 
 
 def _fbc_of_click(cookie: str, clicked: str | None) -> str | None:
-    """Return the fbc *cookie*, None if it is malformed or of an older click than *clicked*.
+    """Return the fbc *cookie*; None if it is malformed, or of an older click than *clicked*.
 
     The browser keeps ``fb.1.1700000000123.OLD`` until a script sees ``?fbclid=NEW``.
     """

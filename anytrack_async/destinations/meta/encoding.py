@@ -76,7 +76,7 @@ class Chunk(NamedTuple):
         """Encode *events*, index → event.
 
         Raises:
-            TypeError: JSON cannot hold one of them.
+            TypeError: an event has a value that JSON cannot hold.
         """
         # Slicing copies: orjson's own result keeps up to twice its length in memory.
         return cls(tuple(events), orjson.dumps([*events.values()])[1:-1], weaknesses or {})
@@ -183,13 +183,8 @@ def find_refusals(events: Mapping[int, Mapping[str, Any]], now: float) -> dict[i
             (now - event["event_time"] > _MAX_DAYS * _DAY and _too_old(event, now))
             or (event["event_name"] == "Purchase" and _no_price(event))
             or (event["action_source"] == "app" and _incomplete_app_data(event))
-            # Nearly all events have one of these three, which are in none of the broad sets.
-            or (
-                "em" not in (user := event["user_data"])
-                and "client_ip_address" not in user
-                and "ph" not in user
-                and _broad(user)
-            )
+            # Nearly all events have an e-mail address, which is in none of the broad sets.
+            or ("em" not in event["user_data"] and _broad(event["user_data"]))
         )
         if refusal:
             refusals[index] = refusal
@@ -213,6 +208,8 @@ def _incomplete_app_data(event: Mapping[str, Any]) -> Refusal | None:
 
 
 def _broad(user_data: Mapping[str, Any]) -> Refusal | None:
+    if "client_ip_address" in user_data or "ph" in user_data:  # which are in no broad set either
+        return None
     # A user agent and a city are too broad: both are in the first set. With an IP address, which
     # is in no set, they identify.
     return _NO_IDENTITY if any(user_data.keys() <= broad for broad in _TOO_BROAD) else None
@@ -286,8 +283,9 @@ class Encoder:
 
         Args:
             batch: the conversions.
-            outcomes: one per conversion; gets those of the rejected ones.
-            weaknesses: gets those of the rejected conversions; the others' are in the chunks.
+            outcomes: one per conversion; the outcomes of rejected conversions are added here.
+            weaknesses: the weaknesses of rejected conversions are added here; the weaknesses of all
+                others are in the chunks.
         """
         chunks: list[Chunk] = []
         async with self._lock:

@@ -55,7 +55,7 @@ _ATTRIBUTION_WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")
 
 
 def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
-    """Return what Meta may get of *conversion*; the conversion itself if that is all of it.
+    """Return *conversion* without the data that Meta must not get; itself if it may get all.
 
     Source: Meta: Conversions API, data processing options for US users.
     """

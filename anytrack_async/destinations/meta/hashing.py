@@ -1,4 +1,4 @@
-"""SHA-256 hashes of customers' values, as they go on the wire.
+"""SHA-256 hashes of customers' values, as they are sent.
 
 `hashed` and `hashed_all` take one value or several of any kind. `hashed_emails`, `hashed_phones`,
 `hashed_names` and `hashed_plain_ids` take a column: one field of all conversions that are mapped
@@ -51,7 +51,7 @@ _EMAILS = re.compile(rf"(?:{_WHITESPACE}({EMAIL.pattern}){_WHITESPACE}|[^\0]*+)\
 
 
 def hashed(field: str, raw: object) -> str | None:
-    """Return *raw* the way *field* goes on the wire, or None if nothing is left.
+    """Return *raw* as it is sent in *field*, or None if nothing is left.
 
     That is the SHA-256 of the normalised value in lower-case hex; a digest passes through, in lower
     case. ``external_id`` and ``currency`` are not hashed.
@@ -151,8 +151,8 @@ def _hashed_name(raw: str) -> str | None:
 def hashed_plain_ids(column: Column) -> Hashes:
     """Return the hash of each row's external id in lower case.
 
-    A row is empty if it has no id or several, or one with whitespace, in another script, or as long
-    as a digest.
+    The result of a row is empty if the row has no id, several ids, or an id with whitespace, in
+    another script, or as long as a digest.
     """
     if not any(column):
         return [NO_VALUES] * len(column)

@@ -94,9 +94,7 @@ def normalise(field: str, raw: object) -> str | None:
     Source: Meta: Conversions API, customer information parameters.
     """
     rule = RULES[field]
-    text = raw if type(raw) is str else _as_text(field, raw)
-    if text is not None and not text.isascii():
-        text = _composed(text)
+    text = raw if type(raw) is str and raw.isascii() else _to_text(field, raw)
     if text is None:
         return None
     if field == "external_id":
@@ -214,6 +212,12 @@ def _part_of_date(low: int, high: int | None, width: int) -> Callable[[str], str
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+def _to_text(field: str, raw: object) -> str | None:
+    """Return *raw* as text, accents joined to letters; None if *field* has no such value."""
+    text = _as_text(field, raw)
+    return text if text is None or text.isascii() else _composed(text)
 
 
 def _as_text(field: str, raw: object) -> str | None:

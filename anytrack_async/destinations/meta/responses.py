@@ -136,7 +136,7 @@ def _refused(response: Response, sent: int, throttled: int) -> Outcome:
 
 
 def _count(value: object) -> int | None:
-    """Return a number of events, which may come as text; None if it is none."""
+    """Return *value*, a number or its digits, as a number of events; None if it is neither."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -31,7 +31,7 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import UNUSABLE, Customer
-from anytrack_async.models.meta import MetaUserData
+from anytrack_async.models.meta import MetaFields
 
 _EMPTY = Customer()
 
@@ -233,12 +233,15 @@ def _add_meta_ids(
         clicked = customer.fbc or customer.fbp or customer.fbclid or "fbclid" in conversion.clicks
         if clicked or meta is not None or (page is not None and "fbclid=" in page):
             add_clicks(user, customer, conversion, moment, weaknesses)
-        if meta is not None and (identifiers := meta.get("user_data")):
-            user |= _identifiers(identifiers)
+        if meta is not None:
+            user |= _identifiers(meta)
 
 
-def _identifiers(data: MetaUserData) -> dict[str, Any]:
-    """Return the identifiers of Meta's own products, never hashed."""
+def _identifiers(meta: MetaFields) -> dict[str, Any]:
+    """Return the identifiers of Meta's own products, never hashed; empty if there are none."""
+    data = meta.get("user_data")
+    if not data:
+        return {}
     parameters = {name: value for name, value in data.items() if name != "extra"}
     return {**(data.get("extra") or {}), **parameters}
 

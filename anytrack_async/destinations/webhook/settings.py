@@ -75,6 +75,7 @@ def signing_key(secret: object) -> bytes:
     """
     try:
         if isinstance(secret, str) and secret.startswith(_PREFIX):
+            # Secrets are often copied without the "=" at the end: 32 bytes are 43 digits and one.
             digits = secret.removeprefix(_PREFIX)
             key = b64decode(digits + "=" * (-len(digits) % 4), validate=True)
             if len(key) in _KEY_BYTES:

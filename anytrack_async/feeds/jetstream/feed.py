@@ -175,7 +175,7 @@ class JetStreamFeed:
         return []
 
     async def _stop(self) -> None:
-        """Give back what no batch has."""
+        """Give back the messages that are in no batch."""
         with anyio.move_on_after(_AT_THE_END, shield=True), suppress(FeedError):
             messages = await self._pulls.aclose()
             if messages:

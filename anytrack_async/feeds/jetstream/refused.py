@@ -48,6 +48,7 @@ class RefusedMessages:
             ) from None
         own = info.config.subjects or []
         subjects = [self._subject] if self._subject else [f"{name}{SUFFIX}" for name in own]
+        # A stream of the subject shop.> also takes shop.orders.refused: a loop without end.
         if any(name.endswith(f">{SUFFIX}") for name in subjects):
             raise self._would_return(", ".join(own))
         missing = [name for name in subjects if not await self._has_stream(name)]
@@ -91,6 +92,7 @@ class RefusedMessages:
             "Anytrack-Stream": f"{self._stream} {sequence}",
             "Nats-Msg-Id": f"{self._stream} {sequence}",
         }
+        # With its headers, a copy of the largest message would be larger than the server allows.
         room = self._client.max_payload - _HEADER_BYTES
         if len(message.data) > room:
             headers["Anytrack-Cut"] = f"{len(message.data)} bytes, see Anytrack-Stream"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from heapq import nsmallest
 
-from anytrack_async.outbox.checks import check_destination, check_number
 from anytrack_async.outbox.dead_letters import (
     Action,
     DeadLetterFilter,
@@ -16,53 +15,38 @@ from anytrack_async.outbox.dead_letters import (
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetters
 from anytrack_async.outbox.memory.progress import DestinationProgress
+from anytrack_async.outbox.methods import DeadLetterStepMethods
 
 _CHANGED_PER_STEP = 500
 """Dead letters that one step looks at: a millisecond or two, in which no other task runs."""
 
 
-class MemoryDeadLetterSteps(MemoryDeadLetters):
+class MemoryDeadLetterSteps(MemoryDeadLetters, DeadLetterStepMethods):
     """Searches and changes the dead letters in memory step by step; see `SearchesDeadLetters`."""
 
-    async def search_dead_letters(
-        self,
-        destination: str | None,
-        where: DeadLetterFilter,
-        *,
-        after: int = 0,
-        limit: int = 100,
-        within: int = 5_000,
+    async def _names(self, destination: str | None) -> Sequence[str]:
+        return [*self._selected(destination)]
+
+    async def _search_dead(
+        self, destination: str | None, where: DeadLetterFilter, after: int, limit: int, within: int
     ) -> DeadLetterPage:
-        """Return dead letters that fulfil a condition; see `SearchesDeadLetters`."""
-        destinations, after = self._searched(destination), check_number("after", after)
-        part = self._part(destinations, where, after, within)
-        keys, end = part.limited(check_number("limit", limit), after)
+        destinations = self._selected(destination)
+        keys, end = self._part(destinations, where, after, within).limited(limit, after)
         letters = reports.dead_letters(self._log, destinations, keys)
         return DeadLetterPage(letters=letters, after=end)
 
-    async def count_dead_letters(
-        self, destination: str | None, where: DeadLetterFilter, *, within: int = 5_000
-    ) -> DeadLetterStep:
-        """Return how many of the first dead letters fulfil a condition."""
-        count, ends = 0, list[int]()
-        for name, progress in self._searched(destination).items():
-            keys, end = self._part({name: progress}, where, 0, within)
-            count += len(keys)
-            ends += [] if end is None else [end]
-        return DeadLetterStep(count=count, after=min(ends, default=None))
+    async def _count_dead(self, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
+        keys, end = self._part(self._selected(name), where, 0, within)
+        return DeadLetterStep(count=len(keys), after=end)
 
-    async def change_dead_letters(
-        self, action: Action, destination: str, where: DeadLetterFilter, *, after: int = 0
+    async def _change_dead(
+        self, action: Action, name: str, where: DeadLetterFilter, after: int
     ) -> DeadLetterStep:
-        """Replay or discard some dead letters after a position."""
-        destinations, after = self._searched(destination), check_number("after", after)
+        destinations = self._selected(name)
         keys, end = self._part(destinations, where, after, _CHANGED_PER_STEP)
         change = self._replay_keys if action == "replay" else self._discard_keys
         change(destinations, keys)
         return DeadLetterStep(count=len(keys), after=end)
-
-    def _searched(self, destination: str | None) -> Mapping[str, DestinationProgress]:
-        return self._selected(None if destination is None else check_destination(destination))
 
     def _part(
         self,

@@ -226,12 +226,11 @@ class MemoryHistory:
         ]
         return newest_first(conversions, limit)
 
-    def recent(self, before: int | None, limit: int) -> list[RememberedConversion]:
+    def recent(self, before: int, limit: int) -> list[RememberedConversion]:
         """Return the newest remembered conversions below a position."""
-        end = self._log.end + 1 if before is None else before
         newest = reversed(self._log.stored_positions())
-        stored = islice((seq for seq in newest if seq < end), limit)
-        dropped = self._log.newest_dropped(end, limit)
+        stored = islice((seq for seq in newest if seq < before), limit)
+        dropped = self._log.newest_dropped(before, limit)
         conversions = [self._stored(seq) for seq in stored]
         conversions += [item for item in map(self._by_event_id, dropped) if item]
         return newest_first(conversions, limit)

@@ -7,6 +7,7 @@ release. All times are dates on the clock of the server.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from anyio.lowlevel import checkpoint
@@ -15,14 +16,10 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError, MissingKeyError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
 from anytrack_async.outbox.checks import (
     check_checkpoint,
     check_event_ids,
-    check_number,
-    check_period,
-    check_text,
 )
 from anytrack_async.outbox.counting import Counts, Kind, Result
 from anytrack_async.outbox.history import (
@@ -32,8 +29,6 @@ from anytrack_async.outbox.history import (
     LEASE_LOST_ERROR,
     MAX_SCANNED,
     SEARCHED_PER_STEP,
-    AcceptedCount,
-    OutcomeCount,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
@@ -41,6 +36,7 @@ from anytrack_async.outbox.history import (
     newest_first,
     with_deliveries,
 )
+from anytrack_async.outbox.methods import HistoryMethods
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import PostgresClaim
 from anytrack_async.outbox.postgres.counts import columns
@@ -49,35 +45,28 @@ from anytrack_async.outbox.postgres.reading import DECODED_AT_ONCE
 from anytrack_async.outbox.postgres.reports import PostgresReports
 
 
-class PostgresHistory(PostgresReports):
+class PostgresHistory(PostgresReports, HistoryMethods):
     """The part of `PostgresOutbox` that reads its history; see `KeepsHistory`."""
 
     # Counts
 
-    async def outcome_counts(
-        self, *, since: float, until: float | None = None, destination: str | None = None
-    ) -> Sequence[OutcomeCount]:
-        """Return the outcomes of a period; see `KeepsHistory`."""
-        since, until = check_period(since, until)
-        destination = check_text("destination", destination)
+    async def _outcomes_between(
+        self, since: float, until: float | None, destination: str | None
+    ) -> Mapping[Result, tuple[int, float]]:
         await self._counts.flush()
         rows = await self._db.fetch(queries.OUTCOMES, since, until, destination)
-        counts = {
+        return {
             Result(minute, name, Status(status), code): (count, seconds)
             for minute, name, status, code, count, seconds in rows
         }
-        return counting.outcome_counts(counts, since, until, destination)
 
-    async def accepted_counts(
-        self, *, since: float, until: float | None = None
-    ) -> Sequence[AcceptedCount]:
-        """Return the conversions accepted in a period; see `KeepsHistory`."""
-        since, until = check_period(since, until)
+    async def _accepted_between(
+        self, since: float, until: float | None
+    ) -> Sequence[tuple[Kind, tuple[int, Decimal]]]:
         await self._counts.flush()
         await self._db.fetch(queries.MERGE)
         rows = await self._db.fetch(queries.ACCEPTED_COUNTS, since, until)
-        kinds = [(Kind._make(kind), (count, value)) for *kind, count, value in rows]
-        return counting.accepted_counts(kinds, since, until)
+        return [(Kind._make(kind), (count, value)) for *kind, count, value in rows]
 
     def pause_counting(self, paused: bool, /) -> None:
         """Stop or resume counting: conversions that are copied were counted before."""
@@ -130,15 +119,8 @@ class PostgresHistory(PostgresReports):
             *(self._cipher.seal_error(seq, name, error), attempt.due),
         )
 
-    async def delivered_at(self, event_id: str) -> Mapping[str, float]:
-        """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
-        (event_id,) = check_event_ids([event_id])
-        report = (await self.reports([event_id])).get(event_id)
-        if report is None:
-            return {}
-        rows = await self._db.fetch(queries.DELIVERED_AT, event_id)
-        names = {name for name, item in report.outcomes.items() if item.status is Status.DELIVERED}
-        return {name: date for name, date in rows if name in names}
+    async def _delivery_dates(self, event_id: str) -> Mapping[str, float]:
+        return dict(map(tuple, await self._db.fetch(queries.DELIVERED_AT, event_id)))
 
     async def release_with_reason(
         self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
@@ -170,17 +152,7 @@ class PostgresHistory(PostgresReports):
 
     # Finding
 
-    async def find(
-        self,
-        *,
-        event_id: str | None = None,
-        order_id: str | None = None,
-        click_id: str | None = None,
-        limit: int = 20,
-    ) -> Sequence[RememberedConversion]:
-        """Return the conversions that have one of the given ids; see `KeepsHistory`."""
-        ids = SearchedIds(event_id=event_id, order_id=order_id, click_id=click_id)
-        limit = check_number("limit", limit)
+    async def _find(self, ids: SearchedIds, limit: int) -> Sequence[RememberedConversion]:
         by_seq = {item.seq: item for item in await self._remembered(ids.event_ids)}
         is_searched, before, scanned = bool(ids.texts), LAST_POSITION, 0
         while is_searched and before and scanned < MAX_SCANNED and len(by_seq) < limit:
@@ -221,14 +193,9 @@ class PostgresHistory(PostgresReports):
         await self._db.fetch(queries.SEQUENCE)
         return await self._with_conversions(await self._db.fetch(queries.REMEMBERED, ids))
 
-    async def recent(
-        self, *, before: int | None = None, limit: int = 50
-    ) -> Sequence[RememberedConversion]:
-        """Return remembered conversions, the newest first; see `KeepsHistory`."""
-        before = LAST_POSITION if before is None else check_number("before", before)
-        limit = check_number("limit", limit)
+    async def _newest_below(self, position: int, limit: int) -> Sequence[RememberedConversion]:
         return await self._with_conversions(
-            await self._db.fetch(queries.NEWEST, before, limit, BYTES_PER_STEP)
+            await self._db.fetch(queries.NEWEST, position, limit, BYTES_PER_STEP)
         )
 
     async def _with_conversions(self, rows: Sequence[Any]) -> list[RememberedConversion]:

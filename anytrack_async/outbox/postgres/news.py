@@ -252,6 +252,5 @@ def listen_address(source: object, listen_dsn: object, *, behind_pooler: bool) -
         kind = type(listen_dsn).__name__
         raise ConfigurationError(f"listen_dsn must be the address of a database, got {kind}")
     if listen_dsn:
-        check_address("listen_dsn", listen_dsn)
-        return listen_dsn
-    return source if isinstance(source, str) and not behind_pooler else None
+        return check_address("listen_dsn", listen_dsn)
+    return check_address("dsn", source) if isinstance(source, str) and not behind_pooler else None

@@ -2,7 +2,8 @@
 
 Functions in the database have a version in their name. A release that changes the arguments or the
 result of a function adds a new version, so that processes of both releases work side by side while
-the old ones are replaced.
+the old ones are replaced. Any other change of the SQL raises `SCHEMA_VERSION` too, because programs
+compare nothing but that to find out whether a database is up to date.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from anytrack_async.outbox.postgres.errors import UNDEFINED, outbox_error, sqlst
 if TYPE_CHECKING:
     import asyncpg
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables and functions that this release uses."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -130,16 +131,23 @@ async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> in
     return version
 
 
-async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
+async def migrate(connection: asyncpg.Connection[Any], schema: str, *, again: bool = False) -> bool:
     """Create the schema, or bring it up to date; return whether there was anything to do.
 
     Several processes may do this at once.
+
+    Args:
+        connection: to the database.
+        schema: name of the schema.
+        again: whether to run the SQL although the version is that of this release, which puts back
+            what is missing or was changed by hand. What a later release made always stays.
 
     Raises:
         OutboxError: the role lacks a right; the message says what to do.
         SchemaVersionError: a later release has changed the schema.
     """
-    if await schema_version(connection, schema) >= SCHEMA_VERSION:
+    version = await schema_version(connection, schema)
+    if version > SCHEMA_VERSION or (version == SCHEMA_VERSION and not again):
         return False
     try:
         await connection.execute(migrate_sql(schema))

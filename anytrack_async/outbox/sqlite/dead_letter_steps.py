@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from anytrack_async.outbox.checks import check_destination, check_number
+from collections.abc import Sequence
+
 from anytrack_async.outbox.dead_letters import (
     Action,
     DeadLetterFilter,
     DeadLetterPage,
     DeadLetterStep,
 )
+from anytrack_async.outbox.methods import DeadLetterStepMethods
 from anytrack_async.outbox.sqlite import dead_letter_pages as pages
 from anytrack_async.outbox.sqlite import dead_letter_search, dead_letters
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
@@ -24,22 +26,15 @@ _CHANGED_PER_STEP = 500
 """Dead letters that one step changes: some milliseconds, in which no other process can write."""
 
 
-class SQLiteDeadLetterSteps(SQLiteAccess):
+class SQLiteDeadLetterSteps(SQLiteAccess, DeadLetterStepMethods):
     """Searches and changes the dead letters of a file step by step; see `SearchesDeadLetters`."""
 
-    async def search_dead_letters(
-        self,
-        destination: str | None,
-        where: DeadLetterFilter,
-        *,
-        after: int = 0,
-        limit: int = 100,
-        within: int = 5_000,
+    async def _names(self, destination: str | None) -> Sequence[str]:
+        return await self._run(pages.names, destination)
+
+    async def _search_dead(
+        self, destination: str | None, where: DeadLetterFilter, after: int, limit: int, within: int
     ) -> DeadLetterPage:
-        """Return dead letters that fulfil a condition; see `SearchesDeadLetters`."""
-        if destination is not None:
-            check_destination(destination)
-        after, limit = check_number("after", after), check_number("limit", limit)
         letters, more = list[pages.StoredDeadLetter](), True
         while more and within > 0 and len(letters) < limit:
             size = min(within, pages.DEAD_LETTERS_PER_STEP)
@@ -55,29 +50,14 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
             after=after if more else None,
         )
 
-    async def count_dead_letters(
-        self, destination: str | None, where: DeadLetterFilter, *, within: int = 5_000
-    ) -> DeadLetterStep:
-        """Return how many of the first dead letters fulfil a condition."""
-        if destination is not None:
-            check_destination(destination)
-        counts = [
-            await self._run(_count, name, where, within)
-            for name in await self._run(pages.names, destination)
-        ]
-        ends = [item.after for item in counts if item.after is not None]
-        return DeadLetterStep(
-            count=sum(item.count for item in counts), after=min(ends, default=None)
-        )
+    async def _count_dead(self, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
+        return await self._run(_count, name, where, within)
 
-    async def change_dead_letters(
-        self, action: Action, destination: str, where: DeadLetterFilter, *, after: int = 0
+    async def _change_dead(
+        self, action: Action, name: str, where: DeadLetterFilter, after: int
     ) -> DeadLetterStep:
-        """Replay or discard some dead letters after a position."""
-        check_destination(destination)
-        change, after = _CHANGES[action], check_number("after", after)
         within = min(_CHANGED_PER_STEP, pages.DEAD_LETTERS_PER_STEP)
-        changed = await self._run(_change, change, destination, where, after, within)
+        changed = await self._run(_change, _CHANGES[action], name, where, after, within)
         return DeadLetterStep(count=changed.rows, after=changed.after)
 
 

@@ -352,10 +352,10 @@ class SQLiteOutbox(
             retention.drop_payloads,
             retention.sweep_payloads,
         ):
-            dropped += await self._run_steps(retention.unless_log_is_full, step)
+            dropped += await self._run_steps(retention.if_log_has_room, step)
         for forget in (retention.forget_ids, retention.forget_counts):
-            await self._run_gently(retention.unless_log_is_full, forget, remember)
-        await self._run_gently(retention.unless_log_is_full, retention.shrink)
+            await self._run_gently(retention.if_log_has_room, forget, remember)
+        await self._run_gently(retention.if_log_has_room, retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # the dropped rows are still in the write-ahead log

@@ -67,18 +67,18 @@ class Step(NamedTuple):
 _P = ParamSpec("_P")
 
 
-def unless_log_is_full(
+def if_log_has_room(
     db: Database,
     step: Callable[Concatenate[Database, _P], Step],
     /,
     *args: _P.args,
     **kwargs: _P.kwargs,
 ) -> Step:
-    """Do a step, unless a long transaction of another program keeps the write-ahead log full.
+    """Do a step, unless the write-ahead log is full or the disk has space for deliveries only.
 
-    Forgetting writes far more pages than it frees while the log cannot be emptied.
+    Pruning writes far more pages than it frees while the log cannot be emptied.
     """
-    return Step(0, more=False) if db.wal.is_full() else step(db, *args, **kwargs)
+    return step(db, *args, **kwargs) if db.wal.has_room_for_pruning() else Step(0, more=False)
 
 
 # Payloads

@@ -82,6 +82,9 @@ class WriteAheadLog:
     def use_reserve(self) -> bool:
         """Release the reserve and keep the log small from now on; return whether there was one."""
         self._full_size = _WAL_BYTES
+        # A checkpoint that lacked space a moment ago has it now. Later, the log has taken the space
+        # that the database needs, and then neither of them can ever grow again.
+        self._next_forced_checkpoint = 0.0
         return self._reserve.release()
 
     def check_space(self) -> None:
@@ -114,6 +117,12 @@ class WriteAheadLog:
     def is_full(self) -> bool:
         """Return whether the log is as large as it may become, and cannot be emptied."""
         return self._size() >= _FULL_WAL_BYTES and not self._retry_checkpoint()
+
+    def has_room_for_pruning(self) -> bool:
+        """Return whether pruning may write; on a full disk, deliveries need what space is left."""
+        if self._size() >= _MAX_WAL_BYTES and not self._reserve.is_allocated():
+            return self._retry_checkpoint()
+        return not self.is_full()
 
     def _size(self) -> int:
         try:

@@ -26,6 +26,28 @@ async def outbox(make_outbox):
     await outbox.aclose()
 
 
+@pytest.fixture
+def note_statements(monkeypatch):
+    """Return a function that begins to note the statements that outboxes run, and their list."""
+
+    def note(*outboxes):
+        ran = []
+
+        def noting(run):
+            def run_and_note(sql, *args):
+                ran.append(sql)
+                return run(sql, *args)
+
+            return run_and_note
+
+        for outbox in outboxes:
+            for name in ("fetch_raw", "execute_raw"):
+                monkeypatch.setattr(outbox._db, name, noting(getattr(outbox._db, name)))
+        return ran
+
+    return note
+
+
 @pytest_asyncio.fixture
 async def connect(postgres_dsn):
     """Open connections to the database, as the program of a user would."""

@@ -25,20 +25,9 @@ def rows(outbox, connect):
 
 
 @pytest.fixture
-def statements(outbox, monkeypatch):
+def statements(outbox, note_statements):
     """The statements of the outbox, as they are run."""
-    ran = []
-
-    def noting(run):
-        def run_and_note(sql, *args):
-            ran.append(sql)
-            return run(sql, *args)
-
-        return run_and_note
-
-    for name in ("fetch_raw", "execute_raw"):
-        monkeypatch.setattr(outbox._db, name, noting(getattr(outbox._db, name)))
-    return ran
+    return note_statements(outbox)
 
 
 async def test_counts_travel_with_the_statements_that_come_anyway(

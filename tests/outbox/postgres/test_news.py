@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import anyio
 import asyncpg
 import pytest
@@ -39,19 +41,29 @@ def make(postgres_dsn, postgres_schema):
     )
 
 
+@asynccontextmanager
+async def watched(here, there):
+    """Open two outboxes of one schema, each watched by its own `Ears`, which listen already."""
+    ears, others = Ears(), Ears()
+    await here.open(["alpha"])
+    await there.open(["alpha"])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(there.watch, others)
+        tasks.start_soon(here.watch, ears)
+        await ears.hear(1)
+        await others.hear(1)
+        yield ears, others
+        tasks.cancel_scope.cancel()
+    await here.aclose()
+    await there.aclose()
+
+
 async def test_a_process_hears_of_the_conversions_of_another_but_not_of_its_own(
     make, monkeypatch, postgres_dsn
 ):
     monkeypatch.setattr(news_module, "_AFTER_JOINING", (0.001,))
     here, there = make(), make()
-    ears, own_ears = Ears(), Ears()
-    await here.open(["alpha"])
-    await there.open(["alpha"])
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(there.watch, own_ears)
-        tasks.start_soon(here.watch, ears)
-        await ears.hear(1)  # it listens
-        await own_ears.hear(1)
+    async with watched(here, there) as (ears, own_ears):
         await there.append(sales(1))
         await ears.hear(2)
         assert own_ears.count == 1
@@ -61,39 +73,23 @@ async def test_a_process_hears_of_the_conversions_of_another_but_not_of_its_own(
             await there.append_within(connection, sales(2))
         await connection.close()
         await own_ears.hear(2)
-        tasks.cancel_scope.cancel()
-    await here.aclose()
-    await there.aclose()
 
 
 async def test_many_appends_make_one_notice(make, monkeypatch):
     monkeypatch.setattr(news_module, "NOTICE_EVERY", 3600.0)
-    here, there, ears = make(), make(), Ears()
-    await here.open(["alpha"])
-    await there.open(["alpha"])
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(here.watch, ears)
-        tasks.start_soon(there.watch, Ears())
-        await ears.hear(1)
+    here, there = make(), make()
+    async with watched(here, there) as (ears, _):
         for number in range(20):
             await there.append(sales(number))
         await ears.hear(2)
         await here.depths()  # whatever else was sent has arrived by now
         assert ears.count == 2
-        tasks.cancel_scope.cancel()
-    await here.aclose()
-    await there.aclose()
 
 
 async def test_a_cut_connection_is_made_again(make, monkeypatch, postgres_dsn):
     monkeypatch.setattr(news_module, "_RECONNECT", (0.01, 0.01))
-    outbox, other, ears = make(), make(), Ears()
-    await outbox.open(["alpha"])
-    await other.open(["alpha"])
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(outbox.watch, ears)
-        tasks.start_soon(other.watch, Ears())
-        await ears.hear(1)
+    other = make()
+    async with watched(make(), other) as (ears, _):
         admin = await asyncpg.connect(postgres_dsn)
         await admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -103,9 +99,6 @@ async def test_a_cut_connection_is_made_again(make, monkeypatch, postgres_dsn):
         await ears.hear(2)
         await other.append(sales(1))
         await ears.hear(3)
-        tasks.cancel_scope.cancel()
-    await outbox.aclose()
-    await other.aclose()
 
 
 async def test_without_notices_conversions_are_found_by_the_next_poll(make, caplog, monkeypatch):

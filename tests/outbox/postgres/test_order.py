@@ -93,23 +93,13 @@ async def test_a_prepared_transaction_is_delivered_after_its_commit(outbox, conn
 
 
 async def test_a_lone_append_is_one_statement_that_lists_the_key_if_there_is_one(
-    outbox, make_outbox, monkeypatch
+    outbox, make_outbox, note_statements
 ):
     encrypted = make_outbox(keys=KeyRing(new_key()))
     await encrypted.open(["alpha"])
-    ran = []
-
-    def noting(run):
-        def run_and_note(sql, *args):
-            ran.append(sql)
-            return run(sql, *args)
-
-        return run_and_note
-
     for each in (outbox, encrypted):
         each._counts.is_paused = True  # no counts travel with the append
-        for name in ("fetch_raw", "execute_raw"):
-            monkeypatch.setattr(each._db, name, noting(getattr(each._db, name)))
+    ran = note_statements(outbox, encrypted)
     await outbox.append(sales(1))
     await encrypted.append(sales(2))
     await encrypted.aclose()

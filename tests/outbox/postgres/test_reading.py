@@ -2,15 +2,17 @@
 
 import asyncio
 
+import attrs
 import pytest
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import digest_of, encode
 from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError
+from anytrack_async.models.customer import Customer
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.encryption import RowCipher
 from anytrack_async.outbox.postgres.reading import CACHED_BYTES, ConversionCache, RecordReader
-from anytrack_async.testing.outbox_rules.base import sale
+from anytrack_async.testing.outbox_rules.base import LEASE, sale
 
 
 @pytest.fixture
@@ -179,3 +181,36 @@ async def test_missing_records_are_damage(database, make_reader):
 
     with pytest.raises(DamagedOutboxError, match="'meta' are missing from its log"):
         await read(make_reader(), "meta")
+
+
+# Erasing what a lane has read
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("by_another_process", [False, True])
+async def test_no_lane_delivers_an_erased_customer_that_another_lane_has_read(
+    make_outbox, by_another_process
+):
+    outbox, other = make_outbox(), make_outbox()
+    for opened in (outbox, other):
+        await opened.open(["meta", "hubspot", "crm"])
+    customers = [Customer(email=f"buyer{number}@example.com") for number in range(8)]
+    await outbox.append([sale(n, customer=customer) for n, customer in enumerate(customers)])
+    for name in ("meta", "hubspot", "crm"):  # the later lanes find the first half in the cache
+        await outbox.settle(await outbox.claim(name, 4, LEASE), [])
+    read = (await outbox.claim("meta", 4, LEASE)).entries.conversions
+
+    def erase_buyer_6(conversion):
+        is_theirs = conversion.customer == customers[6]
+        return attrs.evolve(conversion, customer=None) if is_theirs else None
+
+    erased = await (other if by_another_process else outbox).erase(erase_buyer_6)
+
+    assert [conversion.customer for conversion in read] == customers[4:]
+    assert len(erased.conversions) == 1
+    for name in ("hubspot", "crm"):
+        claim = await outbox.claim(name, 4, LEASE)
+        delivered = [conversion.customer for conversion in claim.entries.conversions]
+        assert delivered == [*customers[4:6], None, customers[7]]
+    await outbox.aclose()
+    await other.aclose()

@@ -1,6 +1,7 @@
 """Creating the schema, and refusing what cannot work with a sentence."""
 
 import asyncio
+import hashlib
 import logging
 import socket
 import sys
@@ -18,7 +19,7 @@ from anytrack_async.errors import (
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.postgres.errors import is_lost
 from anytrack_async.outbox.postgres.outbox import PostgresOutbox
-from anytrack_async.outbox.postgres.schema import migrate_sql
+from anytrack_async.outbox.postgres.schema import SCHEMA_VERSION, migrate_sql
 from anytrack_async.outbox.sqlite.verify import Account
 from anytrack_async.testing.outbox_rules.base import deliver, sales
 
@@ -51,6 +52,16 @@ async def test_the_printed_sql_creates_the_schema_and_can_be_repeated(
 
     assert await deliver(outbox, "alpha") == [1]
     await outbox.aclose()
+
+
+def test_a_change_of_the_sql_has_a_version_of_its_own():
+    """Open outboxes compare only the version: with the old one, the change would reach none."""
+    lines = (line.partition("-- ")[0].strip() for line in migrate_sql().splitlines())
+    statements = "\n".join(line for line in lines if line and line != "--")
+    digest = hashlib.sha256(statements.encode()).hexdigest()[:16]
+
+    pinned = (3, "4e990539d6e1ca9a")
+    assert (SCHEMA_VERSION, digest) == pinned, "raise SCHEMA_VERSION, and write both here"
 
 
 @pytest.mark.asyncio
@@ -148,8 +159,8 @@ async def test_every_call_ends_although_nothing_comes_back(make_outbox):
 
 
 @pytest.mark.asyncio
-async def test_an_append_without_an_answer_has_an_unknown_outcome(make_outbox, connect):
-    outbox = make_outbox(timeout=0.5)
+async def test_an_append_without_an_answer_has_an_unknown_outcome(outbox, make_outbox, connect):
+    outbox = make_outbox(timeout=1.0)  # the schema is there, as creating it may take longer
     await outbox.open(["alpha"])
     writer = await connect()
     await writer.execute(f"BEGIN; LOCK TABLE {outbox.schema}.ids IN EXCLUSIVE MODE")
@@ -201,6 +212,20 @@ async def test_a_server_without_tls_is_named(postgres_dsn):
         await PostgresOutbox(f"{postgres_dsn}?sslmode=require").open(["alpha"])
 
 
+@pytest.mark.asyncio
+async def test_an_option_that_the_driver_does_not_have_is_named(postgres_dsn):
+    with pytest.raises(OutboxError, match=r'"channel_binding".*remove that option'):
+        await PostgresOutbox(f"{postgres_dsn}?channel_binding=require").open(["alpha"])
+
+
+@pytest.mark.asyncio
+async def test_an_address_as_sqlalchemy_has_it_is_understood(postgres_dsn, postgres_schema):
+    address = postgres_dsn.replace("postgresql:", "postgresql+asyncpg:")
+    outbox = PostgresOutbox(f" {address}\n", schema=postgres_schema)
+    await outbox.open(["alpha"])
+    await outbox.aclose()
+
+
 @pytest.mark.parametrize("code", ["57P01", "57P02", "57P03", "57P05", "08006"])
 def test_a_connection_that_the_server_ended_is_made_anew(code):
     class EndedError(Exception):
@@ -212,7 +237,7 @@ def test_a_connection_that_the_server_ended_is_made_anew(code):
 def test_the_extra_is_named_where_the_driver_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 
-    with pytest.raises(ConfigurationError, match=r"anytrack-async\[postgres\]"):
+    with pytest.raises(ConfigurationError, match=r"anytrack_async\[postgres\]"):
         PostgresOutbox("postgresql://localhost/db")
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
-from anytrack_async.models.outcome import Status
-from anytrack_async.outbox import counting
 from anytrack_async.outbox.base import Claim
-from anytrack_async.outbox.checks import check_event_ids, check_number, check_period, check_text
+from anytrack_async.outbox.checks import check_event_ids, check_number
+from anytrack_async.outbox.counting import Kind, Result
 from anytrack_async.outbox.history import (
     LAST_POSITION,
     MAX_SCANNED,
     SEARCHED_PER_STEP,
-    AcceptedCount,
     ConversionPage,
-    OutcomeCount,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
@@ -27,7 +25,8 @@ from anytrack_async.outbox.history import (
     newest_first,
     with_deliveries,
 )
-from anytrack_async.outbox.sqlite import leases, reports
+from anytrack_async.outbox.methods import HistoryMethods
+from anytrack_async.outbox.sqlite import leases
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.history import attempts, counts, finding
@@ -36,31 +35,23 @@ from anytrack_async.outbox.sqlite.history.finding import StoredRow
 _DECODED_AT_ONCE = 50
 
 
-class SQLiteHistory(SQLiteAccess):
+class SQLiteHistory(SQLiteAccess, HistoryMethods):
     """Reads the history of an outbox file; see `KeepsHistory`."""
 
     # Counts
 
-    async def outcome_counts(
-        self, *, since: float, until: float | None = None, destination: str | None = None
-    ) -> Sequence[OutcomeCount]:
-        """Return the outcomes of a period; see `KeepsHistory`."""
-        since, until = check_period(since, until)
-        destination = check_text("destination", destination)
+    async def _outcomes_between(
+        self, since: float, until: float | None, destination: str | None
+    ) -> Mapping[Result, tuple[int, float]]:
         await self._run(_flush)
         read = partial(counts.read_outcomes, since=since, until=until, destination=destination)
-        return counting.outcome_counts(
-            await self._run(lambda db: read(db.sql)), since, until, destination
-        )
+        return await self._run(lambda db: read(db.sql))
 
-    async def accepted_counts(
-        self, *, since: float, until: float | None = None
-    ) -> Sequence[AcceptedCount]:
-        """Return the conversions accepted in a period; see `KeepsHistory`."""
-        since, until = check_period(since, until)
+    async def _accepted_between(
+        self, since: float, until: float | None
+    ) -> Sequence[tuple[Kind, tuple[int, Decimal]]]:
         await self._run(_flush)
-        rows = await self._run(lambda db: counts.read_accepted(db.sql, since, until))
-        return counting.accepted_counts(rows, since, until)
+        return await self._run(lambda db: counts.read_accepted(db.sql, since, until))
 
     # One conversion
 
@@ -71,14 +62,8 @@ class SQLiteHistory(SQLiteAccess):
             return past_attempts
         return with_deliveries(past_attempts, await self.delivered_at(event_id))
 
-    async def delivered_at(self, event_id: str) -> Mapping[str, float]:
-        """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
-        (event_id,) = check_event_ids([event_id])
-        dates = await self._run(attempts.delivered_at, event_id)
-        report = (await self._run(reports.reports, [event_id])).get(event_id)
-        outcomes = report.outcomes if report else {}
-        delivered = {name for name, item in outcomes.items() if item.status is Status.DELIVERED}
-        return {name: date for name, date in dates.items() if name in delivered}
+    async def _delivery_dates(self, event_id: str) -> Mapping[str, float]:
+        return await self._run(attempts.delivered_at, event_id)
 
     async def release_with_reason(
         self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
@@ -90,22 +75,12 @@ class SQLiteHistory(SQLiteAccess):
 
     # Finding
 
-    async def find(
-        self,
-        *,
-        event_id: str | None = None,
-        order_id: str | None = None,
-        click_id: str | None = None,
-        limit: int = 20,
-    ) -> Sequence[RememberedConversion]:
-        """Return the conversions that have one of the given ids; see `KeepsHistory`."""
-        ids = SearchedIds(event_id=event_id, order_id=order_id, click_id=click_id)
-        limit = check_number("limit", limit)
+    async def _find(self, ids: SearchedIds, limit: int) -> Sequence[RememberedConversion]:
         rows = await self._run(finding.by_event_ids, ids.event_ids)
         conversions = [self._remembered(row) for row in rows]
         if len(conversions) < limit:
             page = await self.search_conversions(
-                order_id=order_id, click_id=click_id, limit=limit, within=MAX_SCANNED
+                order_id=ids.order_id, click_id=ids.click_id, limit=limit, within=MAX_SCANNED
             )
             conversions += page.conversions
         return newest_first(conversions, limit)
@@ -135,13 +110,8 @@ class SQLiteHistory(SQLiteAccess):
             ]
         return ConversionPage(conversions=conversions, before=position or None)
 
-    async def recent(
-        self, *, before: int | None = None, limit: int = 50
-    ) -> Sequence[RememberedConversion]:
-        """Return remembered conversions, the newest first; see `KeepsHistory`."""
-        before = LAST_POSITION if before is None else check_number("before", before)
-        limit = check_number("limit", limit)
-        return await self._decoded(await self._run(finding.newest, before, limit))
+    async def _newest_below(self, position: int, limit: int) -> Sequence[RememberedConversion]:
+        return await self._decoded(await self._run(finding.newest, position, limit))
 
     async def _decoded(self, rows: Sequence[StoredRow]) -> list[RememberedConversion]:
         decoded: list[RememberedConversion] = []
