@@ -226,10 +226,11 @@ async def _open_sink(destination: Destination) -> AsyncIterator[Sink]:
 
 
 def _table(rows: Iterable[_DestinationRow]) -> Table:
-    table = make_table("destination", "state", "variables (set ones in bold)")
+    table = make_table("destination", "state", "variables that are set", "not set")
     for row in rows:
-        styled = [Text(name, "bold" if is_set else FAINT) for name, is_set in row.variables.items()]
-        table.add_row(Text(row.name), Text(row.state), Text(" ").join(styled))
+        present = " ".join(name for name, is_set in row.variables.items() if is_set)
+        missing = " ".join(name for name, is_set in row.variables.items() if not is_set)
+        table.add_row(Text(row.name), Text(row.state), Text(present), Text(missing, FAINT))
     return table
 
 

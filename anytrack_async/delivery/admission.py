@@ -11,7 +11,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import count
+from itertools import chain, count, islice
 from math import inf
 from operator import attrgetter
 from time import monotonic, time
@@ -28,7 +28,7 @@ from anytrack_async.errors import QueueFullError
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
-from anytrack_async.outbox.capabilities import LimitsWaiting
+from anytrack_async.outbox.capabilities import KeepsSummaries, LimitsWaiting
 from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64
@@ -36,6 +36,11 @@ _YIELD_EVERY = 64
 
 _MAX_DELAY = 0.2
 """Seconds from one opening to the next at most, however little room there is then."""
+
+_MAX_LOOKED_UP = 50
+_FEW = 10
+"""Of so many waiting callers, with so many conversions each, the event ids are looked up at a time:
+500 ids take some milliseconds."""
 
 
 class Admission:
@@ -94,6 +99,7 @@ class Admission:
         )
         self._line: list[Caller] = []
         self._numbers = count()
+        self._looked_up = -1  # number of the last caller that was looked up
         # Both of the event loop in which it is open.
         self._episode_began: anyio.Event
         self._bytes_freed: anyio.Event
@@ -345,9 +351,30 @@ class Admission:
                 await self._bytes_freed.wait()
             self._bytes_freed = anyio.Event()
             await self._read_depths()
+            await self._let_repeats_in()
             if self._line and self._outbox.shared:
                 # Depths may count conversions for other destinations: let the outbox decide.
                 caller = self._line.pop(0)
+                self._rooms.take(caller)
+                caller.end_turn()
+
+    async def _let_repeats_in(self) -> None:
+        """Let callers in that submit repeats only, e.g. for a page that was loaded twice."""
+        new = (caller for caller in self._line if caller.number > self._looked_up)
+        few = (caller for caller in new if len(caller.conversions) <= _FEW)
+        callers = [*islice(few, _MAX_LOOKED_UP)]
+        if not callers or not isinstance(self._outbox, KeepsSummaries):
+            return
+        self._looked_up = callers[-1].number
+        ids = {caller: [item.event_id for item in caller.conversions] for caller in callers}
+        try:
+            known = await self._outbox.summaries([*chain.from_iterable(ids.values())])
+        except Exception as exc:
+            logger.error("cannot look up what waits for room: %s", safe_description(exc))
+            return
+        for caller in callers:
+            if caller in self._line and all(event_id in known for event_id in ids[caller]):
+                self._line.remove(caller)
                 self._rooms.take(caller)
                 caller.end_turn()
 

@@ -2,7 +2,8 @@
 
 A batch is sent whole. Where the service rejects it without saying which conversion is bad, it is
 halved, and the halves are sent one after the other, until the bad conversion stands alone. With k
-bad conversions among n that takes O(k·log n) requests.
+bad conversions among n that takes O(k·log n) requests: 1 among 1,000 takes about 21, as each of ten
+levels sends two halves.
 
 A conversion that was refused alone is rejected if the service says that the conversion is at fault.
 Otherwise it is only suspect, because the service may refuse every conversion at the moment.

@@ -128,6 +128,8 @@ def _entry_without_outcome(
 
 def is_exhausted(entry: Entry, attempts: int, settings: DeliverySettings, now: float) -> bool:
     """Return whether *entry* has used up its attempts or its time."""
+    # *attempts* includes the one that has just failed: with 8 allowed, the eighth was the last. Age
+    # alone never ends a conversion without an attempt, because this is asked after a failure only.
     return attempts >= settings.retry.attempts or now - entry.accepted_at > settings.max_age
 
 

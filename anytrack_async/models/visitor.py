@@ -316,23 +316,27 @@ def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address in *text*, of any kind, without its port, marker or interface; or None."""
     if len(text) > _MAX_ADDRESS_LENGTH:
         return None
-    text = _MARKERS.sub("", text.strip("\"'()<>"))
+    text = _MARKERS.sub("", text.strip("\"'()<>/"))  # "/203.0.113.5:4711", as Java writes it
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
     elif text[:1] == "[" or text[-1:] == "]":  # of a list that was written as text
         text = text.strip("[]\"'")
-    elif text.count(":") == 1:  # an IPv4 address and its port
-        text = text.partition(":")[0]
+    elif text.count(":") == 1 or text.rfind(":") > text.rfind(".") > 0:  # IPv4 and a port
+        text = text.rpartition(":")[0]  # also "::ffff:203.0.113.5:4711"
     try:
         # Without the interface (fe80::1%eth0), or the network (203.0.113.5/32, as databases have).
-        address = ip_address(text.partition("%")[0].partition("/")[0])
+        return _as_ipv4(ip_address(text.partition("%")[0].partition("/")[0]))
     except ValueError:
         return None
-    if isinstance(address, IPv6Address):
-        if address in _NAT64:
-            return IPv4Address(address.packed[-4:])
-        return address.ipv4_mapped or address
-    return address
+
+
+def _as_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address that an IPv6 address contains, if it does; else *address*."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:

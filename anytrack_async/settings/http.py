@@ -56,6 +56,9 @@ class Retry:
 
     def wait_after(self, attempt: int, hint: float | None = None) -> float:
         """Return the seconds to wait after attempt number *attempt*, whatever `attempts` is."""
+        # With base=0.5 and cap=30, the limits are 0.5, 1, 2, 4, …, 30 s, and the wait after the
+        # third attempt is a random time from 0 to 2 s: so clients that failed at the same moment
+        # do not come back at the same moment.
         waits = backoff.expo(base=2, factor=self.base, max_value=self.cap)
         next(waits)  # the first value of a `backoff` generator is None
         # After 64 doublings any cap is reached: attempt 10,000 need not compute 2 ** 9,999.

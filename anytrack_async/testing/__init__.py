@@ -1,8 +1,8 @@
 """For tests: of an application that tracks conversions, of a destination or an outbox of your own.
 
-A door of its own beside the root package, because it needs the extra ``[sandbox]``; `SinkContract`
-needs pytest too. Names are imported when they are first used; `outbox_contract` and `plugin` are
-modules to name in full.
+The root package does not export these names, because most of them need the extra ``[sandbox]``;
+`SinkContract` needs pytest too. A name is imported when it is first used. `outbox_contract` and
+`plugin` are modules: import them by their full names.
 """
 
 from __future__ import annotations

@@ -46,7 +46,11 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
 
     result = run("destinations")
 
-    rows = {line.split()[0]: line for line in result.out.splitlines()[1:]}
+    header, *lines = result.out.splitlines()
+    rows = {line.split()[0]: line for line in lines}
+    first_unset = header.index("not set")
+    assert "ANYTRACK_API_KEY" in rows["anytrack"][:first_unset]
+    assert "ANYTRACK_CONSENT_DENIED" in rows["anytrack"][first_unset:]
     assert list(rows) == ["anytrack", "anytrack-collect", "meta", "hubspot", "signed-webhook"]
     assert rows["anytrack"].split()[1] == "configured"
     assert "set META_PIXEL_ID in the environment" in rows["meta"]

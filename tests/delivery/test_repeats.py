@@ -3,13 +3,16 @@
 import gc
 import weakref
 
+import anyio
 import pytest
 
 from anytrack_async.errors import ConflictError, UndeliveredError
 from anytrack_async.events import Contradicted, Submitted
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.outcome import Outcome
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, statuses
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
+from anytrack_async.settings.delivery import DeliverySettings
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_tasks, sale, statuses
 
 pytestmark = pytest.mark.asyncio
 
@@ -142,3 +145,22 @@ async def test_a_repeat_of_a_dead_letter_knows_that_it_was_replayed():
         assert statuses(await again) == {"anytrack": "delivered"}
 
     assert again is not first
+
+
+async def test_a_repeat_that_waits_for_room_is_let_in_although_there_is_none():
+    outbox = MemoryOutbox(capacity=2)
+    settings = DeliverySettings(poll=0.01, accept_within=60.0, drain=0.01)
+    world = World(FakeSink(answer=BlockingAnswer()), outbox=outbox, settings=settings)
+    async with world.open(leaves_undelivered=True):
+        first, _ = await world.submit(sale("a"), sale("b"))
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(world.submit, sale("new"))
+            await run_ready_tasks()
+            with anyio.fail_after(30):
+                (again,) = await world.submit(sale("a"))
+                (other,) = await world.submit(sale("b", revenue=2))
+            tg.cancel_scope.cancel()
+
+        assert again is first
+        assert other.contradicts is not None
+        assert await outbox.reports(["new"]) == {}

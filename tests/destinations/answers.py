@@ -41,6 +41,8 @@ REFUSALS: dict[str, tuple[int, Any]] = {
     "Meta's 200": (403, graph(200)),
     "Meta's 21009": (400, graph(21009)),
     "Meta's unknown code": (400, graph(98_765, error_subcode=4_321)),
+    "AnyTrack's unknown code": (400, {"error": {"code": "E1043", "message": "refused"}}),
+    "AnyTrack's unknown conflict": (409, {"status": "error", "message": "a migration runs"}),
     "HubSpot's unknown category": (400, {"status": "error", "category": "NEW", "message": "no"}),
     "HubSpot's scopes": (400, {"category": "MISSING_SCOPES", "message": "no"}),
 }

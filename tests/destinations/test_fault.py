@@ -82,8 +82,6 @@ def world_of(name: str, respond: Respond, clock: Callable[[], float]) -> World:
 def test_everything_is_delivered_when_the_service_is_itself_again(
     name: str, refusal: str, count: int
 ) -> None:
-    if (name, refusal) == ("anytrack", "HubSpot's unknown category"):
-        pytest.skip("an error in AnyTrack's own format, which is about the conversion")
     refused: list[bool] = [True]
 
     def respond(request: httpx.Request) -> httpx.Response:

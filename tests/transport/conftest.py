@@ -14,6 +14,11 @@ import pytest_asyncio
 
 from anytrack_async.transport import dns
 
+# Contract suites are no test files, and pytest explains the assertions of those only.
+pytest.register_assert_rewrite(
+    "tests.transport.engine_contract", "tests.transport.filtering_contract"
+)
+
 
 class Names:
     """Stands in for `socket.getaddrinfo`, with a new resolver for the process.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anytrack_async.settings.http import ResponseLimits
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import LimitExceeded
-from tests.transport.test_engine_contract import ACCEPTED, REFUSED, SURPLUS
+from tests.transport.raw_responses import ACCEPTED, REFUSED, SURPLUS
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

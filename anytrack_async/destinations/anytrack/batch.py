@@ -8,7 +8,7 @@ many requests, so a conversion costs neither a task nor a wait in a queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,8 +16,8 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
+from anytrack_async.destinations.anytrack.causes import NotAnyTrack, Unexplained
 from anytrack_async.destinations.anytrack.payload import (
-    NotAnyTrack,
     encode,
     idempotency_key,
     read_outcome,
@@ -36,6 +36,7 @@ from anytrack_async.transport.message import Response
 from anytrack_async.transport.session import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
+_MAX_SUSPECTS = 1_000  # an event id takes about 100 bytes
 _MAX_FAILURES = 8  # without a conclusive outcome in the batch: then AnyTrack looks down
 _NOT_SENT = "not sent: other conversions of its batch took too long or failed"
 _NO_RESPONSE = Outcome.retry("no response before the time for its batch was used up")
@@ -102,31 +103,48 @@ class RequestSlots:
 
 
 class Refusals:
-    """Decides whether an answer that is not AnyTrack's concerns every conversion, or a single one.
+    """Decides whether a refusal without a cause concerns every conversion, or a single one.
 
     A wrong base URL concerns every conversion, and the lane has to hold. But a firewall that
     refuses one conversion, for example because of its page's URL, must not stop the others: that
-    conversion is retried.
+    conversion is retried. One that AnyTrack itself refuses twice, while it accepts others, is
+    rejected.
     """
 
     def __init__(self) -> None:
         self._has_reached_anytrack = False
         self._refused: set[str] = set()
+        self._suspects: dict[str, bool] = {}  # event id → whether others were accepted since
 
     @property
     def concern_all(self) -> bool:
         """Whether AnyTrack never answered, or did not answer two conversions since it did."""
         return not self._has_reached_anytrack or len(self._refused) > 1
 
-    def record_answer(self) -> None:
-        """Record that AnyTrack accepted or rejected a conversion."""
+    def record_answers(self, outcomes: Iterable[Outcome | None]) -> None:
+        """Record the outcomes of a batch of which AnyTrack accepted or rejected a conversion."""
         self._has_reached_anytrack = True
         self._refused.clear()
+        if self._suspects and any(map(_is_delivered, outcomes)):
+            self._suspects = dict.fromkeys(self._suspects, True)
 
     def record_refusal(self, event_id: str) -> None:
-        """Record a refusal that is not AnyTrack's."""
+        """Record a refusal without a cause."""
         if len(self._refused) < 2:  # two are enough
             self._refused.add(event_id)
+
+    def confirms(self, event_id: str) -> bool:
+        """Record a refusal by AnyTrack; return whether the conversion is at fault."""
+        if self._suspects.pop(event_id, False):
+            return True
+        self._suspects[event_id] = False
+        if len(self._suspects) > _MAX_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
+        return False
+
+
+def _is_delivered(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status is Status.DELIVERED
 
 
 @attrs.frozen(kw_only=True)
@@ -213,7 +231,7 @@ class BatchSender:
             in_time: whether `run` returned before the batch was cut off.
         """
         if self._conclusive:
-            self._refusals.record_answer()
+            self._refusals.record_answers(self._outcomes)
         if self._signal:
             self._signal.outcomes = tuple(self._outcomes)
             raise self._signal
@@ -288,10 +306,13 @@ class BatchSender:
             return None
 
     def _record_refusal(self, conversion: Conversion, refusal: NeedsOperator) -> Outcome:
+        status = refusal.http_status
+        if isinstance(refusal, Unexplained) and self._refusals.confirms(conversion.event_id):
+            return Outcome.rejected(refusal.reason, code=refusal.code, http_status=status)
         self._refusals.record_refusal(conversion.event_id)
         if self._refusal is None or not isinstance(refusal, NotAnyTrack):
             self._refusal = refusal
-        return Outcome.retry(refusal.reason, code=refusal.code, http_status=refusal.http_status)
+        return Outcome.retry(refusal.reason, code=refusal.code, http_status=status)
 
     def _failure_signal(self, failure: Outcome) -> SinkSignal:
         refusal = self._refusal

@@ -3,6 +3,10 @@
 AnyTrack's REST API and its collect endpoint answer one conversion at a time, so a refusal looks as
 if it were about that conversion. But words such as ``rate_limited`` or ``subscription_expired``
 concern all conversions, so no conversion may become a dead letter because of them.
+
+A refusal that names a field of the conversion rejects it, and so do the statuses 413 and 422, which
+are about the content. Other words, such as "request refused", may concern either: see
+`Unexplained`.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Response
 
+_ABOUT_CONTENT = frozenset({413, 422})
 DEFAULT_PAUSE: Final = 1.0  # seconds, after a 429 without `Retry-After`
 
 _names_limit = re.compile(
@@ -38,7 +43,26 @@ _names_access = re.compile(
     r"(?:account|asset.?id|integration|property.?id)\b|\bheaders?\b|content.?type"
     r"|api.{0,3}version|(?:https|ssl|tls).{0,10}required|invalid.?json|json.{0,10}pars"
     r"|(?:api|endpoint|version).{0,20}(?:deprecated|no.?longer|removed|retired)"
+    r"|\bip\b.{0,12}(?:not.{0,4}allow|ban|block|denied|white)"
 ).search
+_names_field = re.compile(
+    r"(?i)amount|price|value|revenue|payout|commission|currenc|click|clid|\bref.?id|duplicate"
+    r"|(?:click|conversion|event|order|transaction).?(?:date|id|name|number|time|type)|time.?stamp"
+    r"|\btype\b|\btoo.?(?:big|large|long|old)\b|\bsub.?ids?\b|custom.?data|\bip.?address"
+    r"|user.?agent|e.?mail\b|phone|customer|quantit|campaign|\bsource\b|properties|\bitems?\b"
+    r"|page.?url|\bfields?\b|(?:bad|invalid|malformed|wrong).?(?:conversion|event)\b"
+).search
+
+
+class NotAnyTrack(NeedsOperator):
+    """The answer to one conversion is not AnyTrack's; perhaps a firewall refuses its content."""
+
+
+class Unexplained(NotAnyTrack):
+    """AnyTrack refuses a conversion in words that name none of its fields.
+
+    The conversion is rejected if it is refused again after AnyTrack accepted others.
+    """
 
 
 def throttled(response: Response, reason: str, code: str | None) -> Throttled:
@@ -67,3 +91,20 @@ def outcome_unless_rejected(response: Response, reason: str, code: str | None) -
     if _names_access(words):
         raise NeedsOperator(reason, code=code)
     return None
+
+
+def rejection(response: Response, reason: str, code: str, words: str = "") -> Outcome:
+    """Return the outcome of a refusal that concerns the conversion, as far as its words tell.
+
+    Args:
+        response: the refusal.
+        reason: its message.
+        code: its code.
+        words: others that it has.
+
+    Raises:
+        Unexplained: neither words nor status say that it does.
+    """
+    if response.status not in _ABOUT_CONTENT and not _names_field(f"{code} {reason} {words}"):
+        raise Unexplained(reason, cause="configuration", code=code)
+    return Outcome.rejected(reason, code=code)

@@ -22,7 +22,12 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
+from anytrack_async.destinations.anytrack.causes import (
+    NotAnyTrack,
+    outcome_unless_rejected,
+    rejection,
+    throttled,
+)
 from anytrack_async.destinations.consent import withhold_clicks, without_identity
 from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
@@ -130,10 +135,6 @@ def idempotency_key(event_id: str) -> str:
 # Responses
 
 
-class NotAnyTrack(NeedsOperator):
-    """The answer to one conversion is not AnyTrack's; perhaps a firewall refuses its content."""
-
-
 def read_outcome(
     response: Response, report_unusual: Callable[[Response], None] = lambda _: None
 ) -> Outcome:
@@ -146,7 +147,7 @@ def read_outcome(
 
     Raises:
         NeedsOperator: the API key, the account, or the base URL is wrong.
-        NotAnyTrack: the answer is not AnyTrack's.
+        NotAnyTrack: the answer is not AnyTrack's, or does not say what is wrong.
         Throttled: 429.
     """
     success, body = response.success, response.json_object()
@@ -182,7 +183,7 @@ def _read_failure(
     if status == 409 and _names_duplicate(f"{own_code} {reason}"):
         report_unusual(response)
         return Outcome.delivered()
-    return Outcome.rejected(reason, code=code)
+    return rejection(response, reason, code)
 
 
 def _raise_unless_about_conversion(

@@ -14,8 +14,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from anytrack_async.destinations.anytrack.causes import outcome_unless_rejected, throttled
-from anytrack_async.destinations.anytrack.payload import NotAnyTrack
+from anytrack_async.destinations.anytrack.causes import (
+    NotAnyTrack,
+    outcome_unless_rejected,
+    rejection,
+    throttled,
+)
 from anytrack_async.destinations.responses import confirms, noting_status
 from anytrack_async.destinations.sink import NeedsOperator
 from anytrack_async.errors import DecodeError
@@ -64,7 +68,8 @@ def read_outcome(
 
     Raises:
         NeedsOperator: the URL is wrong, or the integration is switched off.
-        NotAnyTrack: the answer is not AnyTrack's, e.g. a page of HTML or a redirect.
+        NotAnyTrack: the answer is not AnyTrack's, e.g. a page of HTML or a redirect; or it does not
+            say what is wrong.
         Throttled: 429.
     """
     status, text = response.status, _text(response)
@@ -165,7 +170,9 @@ def _read_own_words(response: Response) -> Outcome:
     (reason, code), error = _reason(response), response.json_object()
     if error and not _names_reason(error):
         return Outcome.retry(f"AnyTrack gave no reason: {reason}", code=code)
-    return outcome_unless_rejected(response, reason, code) or Outcome.rejected(reason, code=code)
+    if outcome := outcome_unless_rejected(response, reason, code):
+        return outcome
+    return rejection(response, reason, code, words=_text(response))
 
 
 def _ask_for_url(response: Response) -> str:

@@ -44,7 +44,8 @@ class JetStreamFeed:
     ``Anytrack-Reason``, and ended. If no stream has these subjects, the feed creates the stream
     ``<stream>_refused``.
 
-    A restart of the server interrupts it until the connection is back. JetStream gives a message to
+    A restart of the server interrupts it until the connection is back. A consumer, or a stream of
+    refused messages, that was deleted meanwhile is created again. JetStream gives a message to
     several pumps if one of them is late, which the outbox recognises.
 
     Args:
@@ -92,6 +93,7 @@ class JetStreamFeed:
         self._refused_subject = refused
         self._options = options
         self._resources = AsyncExitStack()
+        self._client: Client | None = None
 
     def __repr__(self) -> str:
         # Without the server's URL, which may have a password.
@@ -153,6 +155,8 @@ class JetStreamFeed:
         self._lease = config.ack_wait or self._lease
 
     async def __aiter__(self) -> AsyncIterator[JetStreamBatch]:
+        if self._client is None:
+            raise FeedError(f"{self!r} is not open: use it with `async with … as feed:`")
         while True:
             messages: list[Msg] = []
             # Stopped in here, a pull would leave its messages to the end of their lease.
@@ -168,11 +172,30 @@ class JetStreamFeed:
         try:
             return await self._pulls.fetch(self._batch)
         except FeedError as exc:
-            if self._client.is_closed:
+            if self._client is None or self._client.is_closed:
                 raise
             logger.warning("stream %s: cannot fetch, will retry: %s", self._stream, exc)
         await anyio.sleep(_AFTER_FAILURE)
+        await self._restore()
         return []
+
+    async def _restore(self) -> None:
+        """Create what was deleted meanwhile: the consumer, or the stream of refused messages.
+
+        A new consumer begins with the first message that the stream has; what the outbox has
+        already are repeats.
+
+        Raises:
+            ConfigurationError: another consumer of that name was created, which loses messages.
+        """
+        try:
+            with as_feed_errors(f"stream {self._stream!r}"):
+                await self._refused.open()
+        except (ConfigurationError, FeedError) as exc:  # perhaps the stream is created anew, too
+            logger.warning("stream %s: will retry: %s", self._stream, exc)
+            return
+        with suppress(FeedError), as_feed_errors(f"stream {self._stream!r}"):
+            await self._open_consumer()
 
     async def _stop(self) -> None:
         """Give back the messages that are in no batch."""

@@ -74,6 +74,7 @@ class JetStreamPublisher:
         self._assume_synced = assume_synced
         self._options = options
         self._atomic = False
+        self._replies: Replies | None = None
         self._resources = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -92,6 +93,11 @@ class JetStreamPublisher:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._resources.aclose()
+
+    def _open_replies(self) -> Replies:
+        if self._replies is None:
+            raise FeedError(f"{self!r} is not open: use it with `async with … as publisher:`")
+        return self._replies
 
     async def _takes_batches(self, client: Client) -> bool:
         """Whether the stream takes atomic batches: a server from 2.12 on, and ``allow_atomic``."""
@@ -121,7 +127,7 @@ class JetStreamPublisher:
             part = requests[start : start + _AT_ONCE]
             if self._atomic and len(part) > 1 and await self._publish_batch(part):
                 continue
-            self._check(await self._replies.exchange(part))
+            self._check(await self._open_replies().exchange(part))
 
     def _request(self, conversion: Conversion) -> Request:
         payload = conversion.to_json().encode()
@@ -140,7 +146,7 @@ class JetStreamPublisher:
             )
             for index, request in enumerate(requests)
         ]
-        (reply,) = (await self._replies.exchange(numbered))[-1:]
+        (reply,) = (await self._open_replies().exchange(numbered))[-1:]
         if _error(reply).get("err_code") == _REPEAT_IN_BATCH:
             return False
         self._check([reply])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ConfigurationError, FeedError
 from anytrack_async.feeds.jetstream.connection import as_feed_errors
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ class RefusedMessages:
         if len(message.data) > room:
             headers["Anytrack-Cut"] = f"{len(message.data)} bytes, see Anytrack-Stream"
         subject = self._subject or message.subject + SUFFIX
-        with as_feed_errors(f"cannot keep a refused message in {subject}"):
-            await self._jetstream.publish(subject, message.data[:room], headers=headers)
-            await message.term()
+        try:
+            with as_feed_errors(f"cannot keep a refused message in {subject}"):
+                await self._jetstream.publish(subject, message.data[:room], headers=headers)
+                await message.term()
+        except FeedError:
+            # For the next time, if the stream of refused messages was deleted.
+            with suppress(ConfigurationError, FeedError), as_feed_errors(""):
+                await self.open()
+            raise

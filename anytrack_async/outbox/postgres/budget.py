@@ -23,6 +23,7 @@ class Budget:
         self._room: dict[str, int] = {}
         self._counted: dict[str, int] = {}
         self._counted_at = 0.0
+        self._postponed_until = 0.0
 
     def forget(self) -> None:
         """Let the next append count the waiting conversions first."""
@@ -34,11 +35,17 @@ class Budget:
         self._counted = dict(self._room)
         self._counted_at = monotonic()
 
+    def postpone(self) -> None:
+        """Do without a count for some seconds, as none can be had now."""
+        self._postponed_until = monotonic() + COUNTED_FOR
+
     def covers(self, recipients: Sequence[str] | None, count: int) -> bool:
         """Return whether *count* more fit without counting again.
 
         With room for 1,000 that was counted, and 600 left: 100 fit, as 500 are half of 1,000.
         """
+        if monotonic() < self._postponed_until:
+            return True
         if not self._room or monotonic() - self._counted_at >= COUNTED_FOR:
             return False
         return all(

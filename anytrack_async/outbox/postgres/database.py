@@ -7,14 +7,23 @@ time-out, because a network may lose packets silently; the driver alone would wa
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from anytrack_async.descriptions import database_address, shown_address
 from anytrack_async.errors import AnyTrackError, ConfigurationError, OutboxError
 from anytrack_async.outbox.checks import not_open_error
-from anytrack_async.outbox.postgres.errors import is_lost, outbox_error, outcome_unknown_error
+from anytrack_async.outbox.postgres.errors import (
+    TOO_MANY_CONNECTIONS,
+    is_lost,
+    outbox_error,
+    outcome_unknown_error,
+    sqlstate,
+)
 from anytrack_async.outbox.postgres.schema import SCHEMA_VERSION, in_schema, migrate, schema_version
 
 if TYPE_CHECKING:
@@ -24,6 +33,12 @@ _SETTINGS = """SELECT set_config('jit', 'off', false), set_config('enable_seqsca
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('application_name', 'anytrack', false)"""
 """Without them, plans made while the tables are small are kept, and compiled again and again."""
+
+_WAITS_FOR_CONNECTION = 5.0
+"""Seconds until a call fails because the server, or the role, has too many connections: others may
+end theirs, as while a new release of a program replaces the earlier one."""
+
+_LOOKS_FOR_CONNECTION = 0.05
 
 
 def load_asyncpg() -> Any:
@@ -196,14 +211,34 @@ class Database:
     async def _borrowed(self) -> AsyncIterator[asyncpg.Connection[Any]]:
         if self._pool is None:
             raise not_open_error()
-        try:
-            connection = await self._pool.acquire(timeout=self._timeout)
-        except Exception as exc:
-            raise self.error(exc) from None
+        connection = await self._acquire(self._pool)
         try:
             yield connection
         finally:
             await self._pool.release(connection, timeout=self._timeout)
+
+    async def _acquire(self, pool: asyncpg.Pool[Any]) -> asyncpg.Connection[Any]:
+        """Take a connection from the pool, one that is there if the server allows no more."""
+        deadline = time.monotonic() + min(self._timeout, _WAITS_FOR_CONNECTION)
+        while True:
+            try:
+                connection: asyncpg.Connection[Any] = await pool.acquire(timeout=self._timeout)
+            except Exception as exc:
+                if sqlstate(exc) != TOO_MANY_CONNECTIONS or time.monotonic() >= deadline:
+                    raise self._acquiring_error(pool, exc) from None
+                await anyio.sleep(_LOOKS_FOR_CONNECTION)
+            else:
+                return connection
+
+    def _acquiring_error(self, pool: asyncpg.Pool[Any], exc: Exception) -> OutboxError:
+        if isinstance(exc, TimeoutError) and pool.get_size() >= pool.get_max_size() > 0:
+            advice = "let transactions end sooner, or raise "
+            advice += "`connections`" if isinstance(self._source, str) else "its max_size"
+            return OutboxError(
+                f"the outbox in {self.place}: all {pool.get_max_size()} connections of the pool "
+                f"were in use for {self._timeout:g} s: {advice}"
+            )
+        return self.error(exc)
 
     async def fetch_once(self, sql: str, *args: object) -> Sequence[Any]:
         """Run a statement that must not be run twice, and return its rows.

@@ -18,6 +18,9 @@ FULL = "ATQF1"
 LOCKED = "55P03"
 """Error code for having waited as long as ``lock_timeout`` allows."""
 
+TOO_MANY_CONNECTIONS = "53300"
+"""Error code for a connection that the server or the role is not allowed."""
+
 UNKNOWN_DESTINATION = "ATUD1"
 """Error code of the functions in the database: there is no such destination."""
 
@@ -45,13 +48,19 @@ _ADVICE: Mapping[str, str] = {
         "asyncpg gives the server all options of the address that it does not know itself, such as "
         "channel_binding, connect_timeout or pgbouncer: remove that option from the address",
     ),
+    **dict.fromkeys(
+        ("26000", "42P05"),
+        "the address is perhaps that of a pooler in transaction mode, such as PgBouncer: say "
+        "behind_pooler=True, or name the server itself as listen_dsn (ANYTRACK_OUTBOX_LISTEN)",
+    ),
     "42501": "the role lacks a right: let the owner of the database run `anytrack outbox migrate`, "
     "and grant USAGE on the schema and all rights on its tables, sequences and functions",
     "28000": "the role may not connect: check the address and pg_hba.conf",
     "28P01": "the password is wrong: check the address",
     "3D000": "the database does not exist: create it, or check the address",
     "53100": "the disk of the server is full: make room there, and conversions are accepted again",
-    "53300": "the server has no connection left: raise max_connections, or lower `connections`",
+    TOO_MANY_CONNECTIONS: "the server has no connection left: raise max_connections or the limit "
+    "of the role, or lower `connections`",
     "57014": "the server took too long and the statement was cancelled: look for locks and load, "
     "and whether statement_timeout of the role is too short",
     "57P05": "idle_session_timeout of the role is shorter than the outbox's pauses: raise it",
@@ -140,6 +149,8 @@ def _describe_connection_error(exc: BaseException) -> str:
         return (
             f"no connection to the server ({exc.strerror or type(exc).__name__}): check the address"
         )
+    if _is_interface_error(exc) and str(exc).startswith("pool is "):
+        return "the pool of asyncpg is closed, or was not begun with `await` or `async with`"
     if _is_interface_error(exc):
         return "the connection to the server was lost"
     if type(exc).__name__ == "TargetServerAttributeNotMatched":

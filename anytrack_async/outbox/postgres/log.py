@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import compress
 from typing import Any, NamedTuple, TypeAlias
 
+import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
@@ -48,6 +50,9 @@ _WAITING_ASIDE = 2
 
 _STEPS_ASIDE_AFTER = 0.2
 """Seconds after which a single call is taken to wait for another transaction: others go on."""
+
+_COUNTS_WITHIN = 0.5
+"""Seconds in which waiting conversions must be counted while a transaction of the caller waits."""
 
 _GROUP_SIZE = 4_096
 _GROUP_BYTES = 4 * 2**20
@@ -329,10 +334,19 @@ class Log:
         )
 
     async def check_room(self, arguments: AppendArguments) -> None:
-        """Raise `QueueFullError` if a destination has no room for all of *arguments*."""
+        """Raise `QueueFullError` if a destination has no room for all of *arguments*.
+
+        Counting needs a connection, and the caller has one already: if all connections of a pool
+        are in transactions that wait for this, there is none, and nothing is counted.
+        """
         recipients = arguments.recipients
         if not self._budget.covers(recipients, len(arguments)):
-            await self._count()
+            is_counted = False
+            with anyio.move_on_after(_COUNTS_WITHIN), suppress(OutboxError):
+                await self._count()
+                is_counted = True
+            if not is_counted:
+                self._budget.postpone()
         room = self._budget.room(recipients)
         if room is not None and len(arguments) > room:
             raise self._full_error(recipients, len(arguments))

@@ -50,6 +50,10 @@ class ReadStatements(NamedTuple):
     anywhere: str
 
 
+# A page describes conversions with consecutive ids and positions: the first has the id `block` and
+# the position `place`, and there are `n`. With block 8,192, place 4,001 and n 20, the positions
+# 4,010 to 4,015 are the ids 8,201 to 8,206; a range that begins before the page or ends after it is
+# cut to the page by `greatest` and `least`.
 RECORDS = ReadStatements(
     one="""SELECT page.place + log.id - page.block AS seq, page.at, log.digest, log.payload
         FROM anytrack.page JOIN anytrack.log ON log.id

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.destinations.anytrack.batch import Refusals
 from anytrack_async.destinations.sink import (
     NeedsOperator,
     Throttled,
@@ -18,7 +19,7 @@ from anytrack_async.destinations.sink import (
     Unfinished,
 )
 from anytrack_async.events import Delivered, Event, Retried, Submitted
-from anytrack_async.models.outcome import Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
@@ -36,6 +37,7 @@ from tests.destinations.anytrack.doubles import (
     time_out,
 )
 
+UNEXPLAINED = {"error": {"code": "E1043", "message": "request refused"}}
 REFUSAL = {"status": "error", "code": "bad_click", "message": "unknown click"}
 
 
@@ -104,6 +106,47 @@ class TestRefusals:
 
         assert isinstance(signal, NeedsOperator)
         assert signal.cause == "credentials"
+
+    @pytest.mark.parametrize("count", [1, 100])
+    async def test_without_a_cause_all_conversions_wait_for_an_operator(self, count: int):
+        target = make_sink(FakeService(respond_with(400, UNEXPLAINED)))
+        for _ in range(3):
+            signal = await signal_from(NeedsOperator, target, sales(count))
+
+            assert signal.reason == "request refused (status 400)"
+            assert not signal.outcomes
+
+    async def test_what_is_refused_again_while_others_are_accepted_is_rejected(
+        self,
+    ):
+        def refuse_the_first(request: httpx.Request, before: int) -> httpx.Response:
+            refused = b'"o0"' in request.content
+            return httpx.Response(400, json=UNEXPLAINED) if refused else accept(request)
+
+        target = make_sink(FakeService(refuse_the_first))
+        first = await target.deliver(sales(3))
+        (again,) = await target.deliver(sales(1))
+
+        assert [outcome.status for outcome in first] == ["retry", "delivered", "delivered"]
+        assert (again.status, again.code) == (Status.REJECTED, "E1043")
+
+    async def test_refused_twice_without_others_between_it_is_retried(self):
+        service = FakeService()
+        target = make_sink(service)
+        await target.deliver(sales(2))
+        service.respond = respond_with(400, UNEXPLAINED)
+        for _ in range(3):
+            await signal_from(Unavailable, target, [sale(7)])
+
+    async def test_a_limited_number_of_suspects_is_remembered(self):
+        refusals = Refusals()
+        refusals.confirms("first")
+        for number in range(1_000):
+            refusals.confirms(str(number))
+        refusals.record_answers([Outcome.delivered()])
+
+        assert refusals.confirms("999")
+        assert not refusals.confirms("first")
 
 
 @pytest.mark.asyncio

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from anytrack_async.destinations.anytrack.causes import Unexplained
 from anytrack_async.destinations.anytrack.payload import read_outcome
 from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.models.outcome import Outcome, Status
@@ -79,6 +80,7 @@ def test_words_about_the_moment_retry(status: int, code: str, message: str):
         ("x", "This API version is no longer supported"),
         ("x", "SSL is required"),
         ("invalid_json", "Unexpected token"),
+        ("x", "IP not in allow list"),
         ("x", "the endpoint was removed"),
     ],
 )
@@ -98,6 +100,7 @@ def test_a_status_about_every_request_rejects_no_conversion(status: int):
     ("code", "message"),
     [
         ("invalid_revenue", "revenue must be a number"),
+        ("invalid_conversion", "no"),
         ("unknown_currency", "currency is not supported"),
         ("click_not_found", "Click not found"),
         ("x", "timestamp is too old"),
@@ -110,6 +113,14 @@ def test_a_status_about_every_request_rejects_no_conversion(status: int):
 )
 def test_words_about_the_conversion_reject_it(code: str, message: str):
     assert read(400, refusal(code, message)).status is Status.REJECTED
+
+
+@pytest.mark.parametrize("words", ["no", "refused", "resource failed", "in order to go on"])
+@pytest.mark.parametrize("status", [400, 409])
+def test_words_that_name_no_field_reject_nothing(status: int, words: str):
+    with pytest.raises(Unexplained):
+        read(status, refusal("x", words))
+    assert read(422, refusal("x", words)).status is Status.REJECTED
 
 
 @pytest.mark.parametrize(

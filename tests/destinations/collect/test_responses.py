@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anytrack_async.destinations.anytrack.payload import NotAnyTrack
+from anytrack_async.destinations.anytrack.causes import NotAnyTrack
 from anytrack_async.destinations.collect.responses import read_outcome
 from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.models.outcome import Status
@@ -50,7 +50,7 @@ def test_an_unusual_success_is_reported_and_an_id_is_kept():
         (404, "No match found", "no_match"),
         (200, '{"status":"error","message":"bad currency"}', "200"),
         (422, '{"message":"bad value"}', "422"),
-        (400, "bad", "400"),
+        (400, "bad currency", "400"),
     ],
 )
 def test_a_refusal_is_rejected_with_its_reason(status, content, code):

@@ -19,7 +19,9 @@ from anytrack_async import (
     PumpCounts,
     pump,
 )
+from anytrack_async.feeds import pump as pumps
 from anytrack_async.feeds.jetstream import connection as connections
+from anytrack_async.feeds.jetstream import feed as feeds
 from anytrack_async.feeds.jetstream import pulls
 from anytrack_async.feeds.jetstream.feed import JetStreamBatch
 
@@ -182,6 +184,31 @@ async def test_a_consumer_that_was_deleted_is_told(connection, jetstream, stream
         await jetstream.delete_consumer(stream, "anytrack")
         with pytest.raises(FeedError, match="the consumer does not exist"):
             await feed._pulls.fetch(1)
+
+
+async def test_a_consumer_and_a_stream_that_were_deleted_are_created_again(
+    connection, jetstream, stream, client, monkeypatch
+):
+    monkeypatch.setattr(feeds, "_AFTER_FAILURE", 0.01)
+    monkeypatch.setattr(pumps, "_FIRST_PAUSE", 0.01)
+    async with JetStreamFeed(connection, stream=stream) as feed:
+        await jetstream.delete_consumer(stream, "anytrack")
+        await jetstream.delete_stream(f"{stream}_refused")
+        await publish(jetstream, stream, sale(1), b"none", sale(2))
+        counts = PumpCounts()
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(lambda: pump(feed, client, counts=counts))
+            with anyio.fail_after(20):
+                while counts.refused < 1 or counts.accepted < 2:  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+            tg.cancel_scope.cancel()
+
+    assert (await jetstream.stream_info(f"{stream}_refused")).state.messages == 1
+
+
+async def test_a_feed_that_is_not_open_says_so(connection, stream, client):
+    with pytest.raises(FeedError, match="is not open: use it with"):
+        await pump(JetStreamFeed(connection, stream=stream), client)
 
 
 async def test_two_pumps_share_a_stream(connection, jetstream, stream):

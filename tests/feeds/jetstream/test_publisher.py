@@ -55,6 +55,11 @@ async def test_a_batch_is_in_the_stream_together_or_not_at_all(connection, jetst
     assert await count(jetstream, stream) == 0
 
 
+async def test_a_publisher_that_is_not_open_says_so(connection):
+    with pytest.raises(FeedError, match="is not open: use it with"):
+        await JetStreamPublisher(connection, subject="shop").publish(sale(1))
+
+
 async def test_a_subject_without_a_stream_is_an_error(connection):
     async with JetStreamPublisher(connection, subject="nobody", assume_synced=True) as publisher:
         with pytest.raises(FeedError, match=r"nobody: 2 of 2 .* no stream has this subject"):

@@ -63,10 +63,12 @@ def search(
         sizes = sql.execute(tables.STORED_SIZES, (before, limit)).fetchall()
         if not sizes:
             return [], 0
+        # The newest records up to 2 MiB together: of records with 0.9, 0.9 and 0.5 MiB, the first
+        # three, as the third one reaches the limit. One record of 3 MiB is a step of its own.
         ends = accumulate(size for _, size in sizes)
         count = next((i for i, end in enumerate(ends, 1) if end >= BYTES_PER_STEP), len(sizes))
         position = sizes[count - 1][0]
-        four = [*texts, *[texts[0]] * (4 - len(texts))]
+        four = [*texts, *[texts[0]] * (4 - len(texts))]  # the statement has four parameters
         rows = sql.execute(tables.CONTAINING, (position, before, *four)).fetchall()
         candidates = [_decrypted(db, StoredRow._make(row)) for row in rows]
     is_last = count == len(sizes) < limit

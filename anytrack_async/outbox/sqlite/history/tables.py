@@ -152,6 +152,9 @@ SPANS_OF_LEASE = "SELECT first, last, attempts FROM span WHERE lease = ?"
 RETRIES_OF_LEASE = "SELECT seq, seq, attempts FROM exception WHERE lease = ? AND lease <> 0"
 
 _ATTEMPT = "last, destination, at, number, status, code, http_status, error, due, id"
+
+# The condition on a row to contain a position. A claim takes 20,000 positions at most, so a row
+# that contains 50,000 ends before 70,000: the index on `last` leads to these rows only.
 _OF_BATCHES = f"last >= ?1 AND last < ?1 + {MAX_RANGE} AND first <= ?1"
 
 # The attempts at a position, oldest first. Without the name of the index, and with an ORDER BY that
@@ -161,8 +164,10 @@ ATTEMPTS_AT = f"""SELECT * FROM (SELECT {_ATTEMPT} FROM history_attempts
     UNION ALL SELECT {_ATTEMPT} FROM history_attempts INDEXED BY history_attempts_of_batches
     WHERE first < last AND {_OF_BATCHES}) ORDER BY +id"""  # noqa: S608
 
-# When each destination confirmed the batch that a position was taken from the log with. A CROSS
-# JOIN keeps the order: SQLite would else read every batch.
+# When each destination confirmed the batch that a position was taken from the log with. Batches of
+# a destination do not overlap, so only the first one that ends at the position or later can contain
+# it: of 1 to 500 and 501 to 900, for 620 the second one. A CROSS JOIN keeps the order of the
+# tables: SQLite would else read every batch.
 BATCHES_AT = """SELECT name, at FROM destination CROSS JOIN history_batches
     ON destination = name AND last = (SELECT min(last) FROM history_batches AS later
         WHERE later.destination = name AND later.last >= ?1)
