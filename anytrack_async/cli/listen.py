@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 SECRET_VARIABLE = "ANYTRACK_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 """The environment variable with the secret of the webhook's URL; several separated by commas."""
 
+_RateOption = Annotated[
+    float,
+    typer.Option(metavar="COUNT", min=0.01, help="Webhooks per second; more are answered 429."),
+]
+_ConnectionsOption = Annotated[
+    int, typer.Option(metavar="COUNT", min=1, help="Connections at once; more are answered 503.")
+]
+
 
 def listen(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8500,
@@ -40,14 +48,8 @@ def listen(
         ),
     ] = None,
     outbox: OutboxOption = None,
-    rate: Annotated[
-        float,
-        typer.Option(metavar="COUNT", min=0.01, help="Webhooks per second; more are answered 429."),
-    ] = 10_000.0,
-    connections: Annotated[
-        int,
-        typer.Option(metavar="COUNT", min=1, help="Connections at once; more are answered 503."),
-    ] = 1_000,
+    rate: _RateOption = 10_000.0,
+    connections: _ConnectionsOption = 1_000,
     events: Annotated[
         str | None, typer.Option(metavar="NAME,…", help="Take only these events; default: all.")
     ] = None,

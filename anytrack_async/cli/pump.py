@@ -22,6 +22,15 @@ from anytrack_async.feeds.pump import pump as run_pump
 
 _PRINT_EVERY = 1.0  # seconds, and only after a change
 
+_RefusedOption = Annotated[
+    str | None,
+    typer.Option(metavar="SUBJECT", help="Subject of refused messages; default: SUBJECT.refused."),
+]
+_CredentialsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with the credentials, as NATS's tools write it."),
+]
+
 
 def pump(
     server: Annotated[str, typer.Argument(help="Address of the NATS server: nats://HOST:PORT.")],
@@ -37,16 +46,8 @@ def pump(
     batch: Annotated[
         int, typer.Option(metavar="COUNT", min=1, help="Messages at a time, at most.")
     ] = 500,
-    refused: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SUBJECT", help="Subject of refused messages; default: SUBJECT.refused."
-        ),
-    ] = None,
-    credentials: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File with the credentials, as NATS's tools write it."),
-    ] = None,
+    refused: _RefusedOption = None,
+    credentials: _CredentialsOption = None,
 ) -> None:
     """Move conversions from a stream of NATS JetStream into the outbox.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain, count, islice
+from itertools import count, islice
 from math import inf
 from operator import attrgetter
 from time import monotonic, time
@@ -360,23 +360,30 @@ class Admission:
 
     async def _let_repeats_in(self) -> None:
         """Let callers in that submit repeats only, e.g. for a page that was loaded twice."""
-        new = (caller for caller in self._line if caller.number > self._looked_up)
-        few = (caller for caller in new if len(caller.conversions) <= _FEW)
-        callers = [*islice(few, _MAX_LOOKED_UP)]
+        callers = self._callers_to_look_up()
         if not callers or not isinstance(self._outbox, KeepsSummaries):
             return
         self._looked_up = callers[-1].number
-        ids = {caller: [item.event_id for item in caller.conversions] for caller in callers}
-        try:
-            known = await self._outbox.summaries([*chain.from_iterable(ids.values())])
-        except Exception as exc:
-            logger.error("cannot look up what waits for room: %s", safe_description(exc))
-            return
-        for caller in callers:
-            if caller in self._line and all(event_id in known for event_id in ids[caller]):
+        ids = [{conversion.event_id for conversion in caller.conversions} for caller in callers]
+        known = await self._known_ids(self._outbox, set().union(*ids))
+        for caller, own in zip(callers, ids, strict=True):
+            if own <= known and caller in self._line:
                 self._line.remove(caller)
                 self._rooms.take(caller)
                 caller.end_turn()
+
+    def _callers_to_look_up(self) -> list[Caller]:
+        new = (caller for caller in self._line if caller.number > self._looked_up)
+        few = (caller for caller in new if len(caller.conversions) <= _FEW)
+        return [*islice(few, _MAX_LOOKED_UP)]
+
+    async def _known_ids(self, outbox: KeepsSummaries, ids: set[str]) -> set[str]:
+        """Return those of *ids* that *outbox* has; none if it fails."""
+        try:
+            return {*await outbox.summaries([*ids])}
+        except Exception as exc:
+            logger.error("cannot look up what waits for room: %s", safe_description(exc))
+            return set()
 
     async def _read_depths(self) -> None:
         try:

@@ -126,7 +126,7 @@ class Secrets:
         if len(content) > _MAX_SUCCESS:
             return response
         escaped = b"%" in content or b"&" in content or b"\\" in content
-        escaped = escaped or (b"=" in content and bool(_QUOTED_PRINTABLE_BYTES.search(content)))
+        escaped = escaped or _QUOTED_PRINTABLE_BYTES.search(content) is not None
         # Soft hyphens and other invisible characters may stand between those of a secret.
         if (content.isascii() and not escaped) or len(content) > _MAX_SHORT:
             lower = content.lower()
