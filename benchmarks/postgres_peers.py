@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -27,8 +28,8 @@ CONCURRENCIES = (1, 10, 30)
 """Jobs at once of procrastinate's worker; it fetches one at a time."""
 BATCHES = (1_000, 5_000)
 """Jobs that pgqueuer fetches at once."""
-OUR_BATCHES = (BATCH, 1_000)
-"""Conversions that a destination takes at once, as HubSpot's and Meta's do about."""
+OUR_BATCHES = (BATCH, *BATCHES)
+"""Conversions that a destination takes at once: as HubSpot's and Meta's do, or as pgqueuer does."""
 _OURS, _STATEMENTS = "lanes of a client", "claim, read and settle, without decoding"
 _PROCRASTINATE, _PGQUEUER = "procrastinate", "pgqueuer"
 
@@ -100,6 +101,8 @@ async def _measure(started: PostgresServer, size: int, rounds: int) -> Mapping[s
     samples: dict[str, list[Cost]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, work in runs.items():
+            gc.collect()
+            gc.freeze()  # none pays for objects that the imports of all, or the one before, left
             samples[name].append(await work())
     return {name: Cost(*map(median, zip(*costs, strict=True))) for name, costs in samples.items()}
 
