@@ -262,8 +262,7 @@ class FileMapping:
             one conversion, and each row is a line item.
         lift: columns, also patterns such as ``"* (metadata)"``, in which click ids are looked for:
             lines of ``key: value``, links, or a cell of a column that has the key's name.
-        rest: pattern of columns → ``custom_data``, ``sub_ids`` or ``clicks``, which gets their
-            cells.
+        rest: pattern of columns → ``custom_data``, ``sub_ids`` or ``clicks``, for their cells.
         formats: of times, tried in order: ``iso``, ``unix`` (seconds or milliseconds), ``written``
             (``25/06/2026 2:05 PM``, ``Jun 25, 2026``), or formats of `datetime.strptime`.
         day_first: whether 05/06/2026 is the 5th of June, if it always is or never is.

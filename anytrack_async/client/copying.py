@@ -168,11 +168,11 @@ class _Copying:
             name: await self._dead_letters(name) for name in await self._source.destinations()
         }
         ids = list({letter.event_id for own in letters.values() for letter in own})
-        known = await self._target.reports(ids)
+        in_target = (await self._target.reports(ids)).keys()
         for name in done.full:
-            self._left |= {letter.event_id for letter in letters.get(name, ())} - set(known)
+            self._left |= {letter.event_id for letter in letters.get(name, ())} - in_target
         self._count_left(letters)
-        excluded = self._left if goes_on else self._left | set(known)
+        excluded = self._left if goes_on else self._left | in_target
         return {
             name: [letter for letter in own if letter.event_id not in excluded]
             for name, own in letters.items()

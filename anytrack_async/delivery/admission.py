@@ -36,11 +36,8 @@ _YIELD_EVERY = 64
 
 _MAX_DELAY = 0.2
 """Seconds from one opening to the next at most, however little room there is then."""
-
-_MAX_LOOKED_UP = 50
-_FEW = 10
-"""Of so many waiting callers, with so many conversions each, the event ids are looked up at a time:
-500 ids take some milliseconds."""
+_MAX_LOOKED_UP = 50  # waiting callers at a time
+_FEW = 10  # conversions of each, at most: 500 event ids take some milliseconds
 
 
 class Admission:
@@ -363,11 +360,15 @@ class Admission:
         callers = self._callers_to_look_up()
         if not callers or not isinstance(self._outbox, KeepsSummaries):
             return
-        self._looked_up = callers[-1].number
         ids = [{conversion.event_id for conversion in caller.conversions} for caller in callers]
-        known = await self._known_ids(self._outbox, set().union(*ids))
-        for caller, own in zip(callers, ids, strict=True):
-            if own <= known and caller in self._line:
+        try:
+            accepted = {*await self._outbox.summaries([*set[str]().union(*ids)])}
+        except Exception as exc:
+            logger.error("cannot look up what waits for room: %s", safe_description(exc))
+            return
+        self._looked_up = callers[-1].number
+        for caller, own_ids in zip(callers, ids, strict=True):
+            if own_ids <= accepted and caller in self._line:
                 self._line.remove(caller)
                 self._rooms.take(caller)
                 caller.end_turn()
@@ -376,14 +377,6 @@ class Admission:
         new = (caller for caller in self._line if caller.number > self._looked_up)
         few = (caller for caller in new if len(caller.conversions) <= _FEW)
         return [*islice(few, _MAX_LOOKED_UP)]
-
-    async def _known_ids(self, outbox: KeepsSummaries, ids: set[str]) -> set[str]:
-        """Return those of *ids* that *outbox* has; none if it fails."""
-        try:
-            return {*await outbox.summaries([*ids])}
-        except Exception as exc:
-            logger.error("cannot look up what waits for room: %s", safe_description(exc))
-            return set()
 
     async def _read_depths(self) -> None:
         try:
