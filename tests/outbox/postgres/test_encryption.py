@@ -197,7 +197,7 @@ async def test_what_was_changed_becomes_a_dead_letter(open_with, connect):
     connection = await connect()
     await connection.execute(
         f"SET search_path = {outbox.schema};"
-        "UPDATE log SET payload = overlay(payload PLACING '\\x00' FROM 60) WHERE id IN"
+        "UPDATE log SET payload = set_byte(payload, 59, get_byte(payload, 59) # 255) WHERE id IN"
         " (SELECT min(id) FROM log);"
         "UPDATE exception SET error = left(error, 30); UPDATE discarded SET error = chr(1) || '*'"
     )
