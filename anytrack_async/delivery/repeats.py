@@ -19,6 +19,7 @@ async def deliveries_of_firsts(
     open_deliveries: OpenDeliveries,
     deliveries: Sequence[Delivery],
     results: Sequence[AppendResult],
+    destinations: tuple[str, ...],
 ) -> list[Delivery]:
     """Return *deliveries*, those of repeats with the outcomes of the first conversions.
 
@@ -26,6 +27,7 @@ async def deliveries_of_firsts(
         open_deliveries: has the deliveries of the first ones, as far as callers still have them.
         deliveries: one for each conversion.
         results: the outbox's result for each conversion.
+        destinations: names of those that the new ones are addressed to.
 
     Raises:
         OutboxError: the outcomes could not be read.
@@ -34,6 +36,7 @@ async def deliveries_of_firsts(
     repeats: list[Delivery] = []
     for delivery, result in zip(deliveries, results, strict=True):
         if result is Appended.NEW:
+            delivery.address(destinations)
             firsts.append(delivery)
         else:
             firsts.append(open_deliveries.first(delivery))
