@@ -72,6 +72,11 @@ class Rows(NamedTuple):
         del self.ids[count * _IDS_WIDTH :]
         del self.log[count * _WIDTH :]
 
+    def remove(self, start: int, stop: int) -> None:
+        """Remove the rows from *start* to *stop*."""
+        del self.ids[start * _IDS_WIDTH : stop * _IDS_WIDTH]
+        del self.log[start * _WIDTH : stop * _WIDTH]
+
 
 async def encode_in_steps(
     conversions: Sequence[Conversion], destinations: Sequence[str] | None, accepted_at: float
