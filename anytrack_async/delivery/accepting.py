@@ -106,6 +106,9 @@ class Accepting(Joining):
                 )
             if results.count(Appended.NEW) == len(ids):
                 self._announce(conversions, ids, names)
+                if type(deliveries) is list:  # of another call: for its destinations
+                    for delivery in deliveries:
+                        delivery.address(names)
                 return deliveries
             return await self._with_repeats(conversions, deliveries, results, names)
         except _SUBMIT_ERRORS:
@@ -137,6 +140,8 @@ class Accepting(Joining):
                 self._notify(Submitted(event_ids=(event_id,)))
                 if NOTED_KINDS:
                     self._notify_weakened(conversions)
+                if delivery.addressed_to is not names:  # of another call
+                    delivery.address(names)
             else:
                 (delivery,) = await self._with_repeats(conversions, [delivery], results, names)
         except _SUBMIT_ERRORS:
@@ -189,14 +194,14 @@ class Accepting(Joining):
         conversions: Sequence[Conversion],
         deliveries: Sequence[Delivery],
         results: Sequence[AppendResult],
-        names: Sequence[str],
+        names: tuple[str, ...],
     ) -> Sequence[Delivery]:
         """Return the deliveries of conversions of which some, by their *results*, are not new."""
         are_new = [result is Appended.NEW for result in results]
         new = list(compress(conversions, are_new))
         self._announce(new, [conversion.event_id for conversion in new], names)
         contradictions = self._tell_contradictions(results)
-        deliveries = await deliveries_of_firsts(self._open_deliveries, deliveries, results)
+        deliveries = await deliveries_of_firsts(self._open_deliveries, deliveries, results, names)
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries

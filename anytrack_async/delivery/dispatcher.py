@@ -88,7 +88,7 @@ class Dispatcher(AsyncContextManagerMixin, Accepting):
         )
         self.append_wrappers: list[Callable[[AppendFunction], AppendFunction]] = []
         self._append: AppendFunction = self._admission.append
-        self._open_deliveries = OpenDeliveries(outbox)
+        self._open_deliveries = OpenDeliveries(outbox, self.destinations)
         self._maintenance = Maintenance(
             outbox, settings, self._open_deliveries, notify=notify, tick=tick
         )

@@ -45,19 +45,28 @@ class OpenDeliveries:
         deliveries[1]            →  a, c: batch;  b: its Delivery
         del deliveries           →  b: its Delivery, as long as the caller keeps it
 
+    Args:
+        outbox: knows the outcomes of earlier runs and of other processes.
+        destinations: names of the client's destinations.
+
     Attributes:
         loop: the event loop in which the client is open.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, destinations: Sequence[str]) -> None:
         self.loop: AbstractEventLoop | None = None
         self._outbox = outbox
+        self._destinations = destinations
         self._references: dict[str, _Reference] = {}
         self._on_collected = self._forget
         self._poll_position = 0
 
     def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
-        """Return the open delivery of *event_id*, created now if there is none."""
+        """Return the open delivery of *event_id*, created now if there is none.
+
+        It may be for other destinations: that of the first conversion with the event id, or of a
+        call that waits for room and may turn out to be the repeat.
+        """
         earlier = self._find(event_id) if event_id in self._references else None
         if earlier is not None and earlier.failure is None and not earlier.done():
             return earlier
@@ -126,7 +135,7 @@ class OpenDeliveries:
         reports = await self._outbox.reports([delivery.event_id for delivery in deliveries])
         for delivery in deliveries:
             if report := reports.get(delivery.event_id):
-                delivery.refresh_from(report)
+                delivery.refresh_from(report, self._destinations)
 
     async def poll_awaited(self) -> None:
         """Refresh up to 1,000 awaited deliveries with results from other processes."""
@@ -171,6 +180,7 @@ async def deliveries_of_firsts(
     open_deliveries: OpenDeliveries,
     deliveries: Sequence[Delivery],
     results: Sequence[AppendResult],
+    destinations: tuple[str, ...],
 ) -> list[Delivery]:
     """Return *deliveries*, those of repeats with the outcomes of the first conversions.
 
@@ -178,6 +188,7 @@ async def deliveries_of_firsts(
         open_deliveries: has the deliveries of the first ones, as far as callers still have them.
         deliveries: one for each conversion.
         results: the outbox's result for each conversion.
+        destinations: names of those that the new ones are addressed to.
 
     Raises:
         OutboxError: the outcomes could not be read.
@@ -186,6 +197,7 @@ async def deliveries_of_firsts(
     repeats: list[Delivery] = []
     for delivery, result in zip(deliveries, results, strict=True):
         if result is Appended.NEW:
+            delivery.address(destinations)
             firsts.append(delivery)
         else:
             firsts.append(open_deliveries.first(delivery))
