@@ -30,6 +30,7 @@ _SCRIPTS = (
     "history_tables",
     "append",
     "claim",
+    "lease",
     "settle",
     "destinations",
     "reports",
