@@ -37,7 +37,7 @@ from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.pauses import Pause, read_pauses, save_pause
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
-from anytrack_async.outbox.sqlite.wal_bug import wal_reset_warning
+from anytrack_async.outbox.sqlite.write_ahead_log import wal_reset_warning
 from anytrack_async.settings.delivery import DeliverySettings
 
 _SALVAGE = (

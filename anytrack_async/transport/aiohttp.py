@@ -242,6 +242,12 @@ class _FilteringHandler(ResponseHandler):
         else:
             self._pass_nothing()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Note the end of the connection; an error is not the end of a body without a length."""
+        if exc is not None and self._payload is not None and self._error is None:
+            self._payload.set_exception(aiohttp.ClientOSError(type(exc).__name__))
+        super().connection_lost(exc)
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on with reading; aiohttp calls this in each exchange, whether it paused or not."""
         if not self._never_paused:

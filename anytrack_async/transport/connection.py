@@ -15,7 +15,7 @@ import anyio.to_thread
 import h11
 import httpx
 from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.tls import TLSStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.http import ResponseLimits
@@ -25,12 +25,19 @@ from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import LimitExceeded, Request, Response, TotalTimeout
 
 _READ_SIZE = 65_536  # bytes
+_LONG_REQUEST = 65_536  # bytes of a body, which may not fit into the buffers of the connection
+_PIECE = 1_048_576  # bytes that are encrypted at a time, in about a millisecond
 _CLOSE_TIMEOUT = 1.0  # seconds
 _ATTEMPT_DELAY = 0.25  # seconds before the next address is tried too
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DEFAULT_LIMITS = ResponseLimits()
-_STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+_STREAM_ERRORS = (
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.BusyResourceError,  # the server wants a new TLS key while a long request is being sent
+    OSError,
+)
 
 _Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
@@ -59,6 +66,7 @@ class Connection:
         # The filter limits the head. Behind it, h11 waits for a whole event only while the filter
         # holds back the rest of a head.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.max_head)
+        self._sent = False  # the whole request
         self.reusable = False
 
     @property
@@ -67,7 +75,8 @@ class Connection:
         if self._socket is None:
             self._socket = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610
             if self._socket.fileno() >= 0:
-                self._events = readable_events(self._socket)
+                ssl_object = self._stream.extra(TLSAttribute.ssl_object, None)  # noqa: S610
+                self._events = readable_events(self._socket, ssl_object)
         return self._socket.fileno() < 0 or bool(self._events())
 
     async def exchange(self, request: Request, deadline: float) -> Response:
@@ -80,18 +89,20 @@ class Connection:
         Raises:
             httpx.TransportError: there is no response; the connection must be closed.
         """
-        self.reusable = False
-        timeout_error: type[httpx.TimeoutException] = httpx.WriteTimeout
+        self.reusable = self._sent = False
         # One cancel scope for the whole exchange: entering a scope is a good part of the cost.
         # The scope's deadline moves with each step: with a timeout of 30 s and a deadline at
         # t = 120 s, the write may last until t = 30, and a read that starts at t = 100 until 120.
         with anyio.CancelScope(deadline=self._next_deadline(deadline)) as scope:
-            # The serialised request is freed once it is sent, while the server still works on it.
-            fully_sent = await self._send(self._serialise(request))
-            timeout_error = httpx.ReadTimeout
-            response = await self._receive(request, scope, deadline)
-            self.reusable = fully_sent and self._start_next_cycle()
+            if request.content and len(request.content) > _LONG_REQUEST:
+                response = await self._exchange_long(request, scope, deadline)
+            else:
+                # The serialised request is freed once it is sent, while the server works on it.
+                self._sent = await self._send(self._serialise(request))
+                response = await self._receive(request, scope, deadline)
+            self.reusable = self._sent and self._start_next_cycle()
             return response
+        timeout_error = httpx.ReadTimeout if self._sent else httpx.WriteTimeout
         raise (TotalTimeout if anyio.current_time() >= deadline else timeout_error)("too slow")
 
     async def aclose(self) -> None:
@@ -117,13 +128,44 @@ class Connection:
             raise httpx.LocalProtocolError(str(exc)) from exc
         return (head or b"") + (body or b"")
 
-    async def _send(self, data: bytes) -> bool:
+    async def _exchange_long(
+        self, request: Request, scope: anyio.CancelScope, deadline: float
+    ) -> Response:
+        """Send *request* in pieces, and read the response from the start.
+
+        A server may refuse a long request (413, for example) before it has read all of it, and then
+        close the connection, or leave the rest unread. The response must have been read by then.
+        """
+        responses: list[Response] = []
+        errors: list[Exception] = []
+
+        async def receive() -> None:
+            try:
+                responses.append(await self._receive(request, scope, deadline))
+            except Exception as exc:
+                errors.append(exc)  # raised below, outside of the task group
+            if errors or not responses[0].success:
+                tasks.cancel_scope.cancel()
+
+        data = memoryview(self._serialise(request))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            for start in range(0, len(data), _PIECE):
+                if not await self._send(data[start : start + _PIECE]):
+                    break
+            else:
+                self._sent = True
+                scope.deadline = self._next_deadline(deadline)
+            data.release()
+        if errors:
+            raise errors[0]
+        return responses[0]
+
+    async def _send(self, data: bytes | memoryview) -> bool:
         try:
-            await self._stream.send(data)
+            await self._stream.send(data)  # type: ignore[arg-type]  # takes any buffer
         except _STREAM_ERRORS:
-            # A server may refuse a large body and close before it has read all of it. Its response
-            # (a 413, for example) can still be read.
-            return False
+            return False  # a response may have arrived before
         return True
 
     async def _receive(
@@ -194,18 +236,36 @@ def _split_url(url: str) -> tuple[str, str]:
     return parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")
 
 
-def readable_events(sock: Any) -> Callable[[], Sequence[Any]]:
+def readable_events(
+    sock: Any, ssl_object: ssl.SSLObject | None = None
+) -> Callable[[], Sequence[Any]]:
     """Return a function that lists events while *sock* has bytes to read or its peer has closed.
 
     Args:
         sock: an open socket; once it is closed, the function must not be called any more.
+        ssl_object: decrypts what is read from *sock*, and may have more than was asked for.
     """
+    if ssl_object is not None:
+        events = readable_events(sock)
+        return lambda: events() or (["decrypted"] if _has_more(ssl_object) else [])
     # select() cannot watch descriptors above 1,023.
     if not hasattr(select, "poll"):
         return lambda: select.select([sock], [], [], 0)[0]
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return partial(poll.poll, 0)
+
+
+def _has_more(ssl_object: ssl.SSLObject) -> bool:
+    # A second response comes in a TLS record of its own. It may have been read from the socket with
+    # the first one; it then waits where the socket does not show it.
+    try:
+        ssl_object.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        pass
+    return True  # bytes, the end of the connection, or an error
 
 
 # Opening

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import httpx
 import pytest
+from anyio.abc import ByteStream, SocketAttribute
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Request
@@ -21,6 +22,7 @@ from tests.transport.engine_contract import EngineContract
 from tests.transport.raw_responses import ACCEPTED, EMPTY, REFUSED, SURPLUS
 from tests.transport.raw_server import (
     ServerConnection,
+    reset,
     response_bytes,
 )
 from tests.transport.running_engine import request_to
@@ -48,6 +50,37 @@ class FilteringEngineContract(EngineContract):
                     await server.all_closed()
 
             assert server.connections == (1 if keeps else 3)
+
+    async def test_a_reset_is_no_end_of_a_body_without_length(self) -> None:
+        async def cut(connection: ServerConnection, head: bytes, body: bytes) -> bool:
+            await connection.send(b"HTTP/1.1 200 OK\r\n\r\nSUCCESS")
+            await anyio.wait_all_tasks_blocked()
+            return await reset(connection, head, body)
+
+        async with self.running(cut) as (engine, server):
+            with pytest.raises(httpx.ReadError):
+                await engine.exchange(request_to(server, b"{}"))
+
+    async def test_a_refusal_is_read_before_the_request_is_sent_whole(self) -> None:
+        async def refuse(stream: ByteStream) -> None:
+            async with stream:
+                await stream.receive()
+                await stream.send(response_bytes(b'{"message": "too large"}', 413))
+                await anyio.sleep_forever()
+
+        async with (
+            await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(listener.serve, refuse)
+            url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+            engine = self.make(url, HttpSettings(timeout=5), total_timeout=5, keepalive=15)
+            request = Request("anytrack", "POST", url, {}, b"x" * 30_000_000)
+            response = await engine.exchange(request)
+            await engine.aclose()
+            tasks.cancel_scope.cancel()
+
+        assert response.status == 413
 
     @pytest.mark.parametrize("name", [*SURPLUS])
     async def test_bytes_behind_a_response_end_its_connection(self, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 import anyio
 import httpx
 import pytest
+from anyio.streams.tls import TLSAttribute
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
@@ -21,7 +22,7 @@ from anytrack_async.transport.connection import (
 )
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 from anytrack_async.transport.session import Session
-from tests.transport.raw_server import echo, serving
+from tests.transport.raw_server import ServerConnection, echo, response_bytes, serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -297,15 +298,18 @@ async def test_an_untrusted_server_gets_no_request(engine: Literal["plain", "aio
     assert server.requests == []
 
 
-@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
-async def test_requests_to_a_trusted_server_go_over_tls(
-    engine: Literal["plain", "aiohttp"], monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     async def context() -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(CERTIFICATE))
 
+    monkeypatch.setattr("anytrack_async.transport.pool.tls_context", context)
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_requests_to_a_trusted_server_go_over_tls(engine: Literal["plain", "aiohttp"]):
     async with serving(echo, server_context()) as server:
-        monkeypatch.setattr("anytrack_async.transport.pool.tls_context", context)
         http = HttpSettings(timeout=5, engine=engine)
         session = Session("anytrack", server.url, headers={}, http=http)
         for _ in range(3):
@@ -315,6 +319,25 @@ async def test_requests_to_a_trusted_server_go_over_tls(
         await server.all_closed()
 
     assert server.connections == 1
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_second_response_in_another_tls_record_answers_no_request(
+    engine: Literal["plain", "aiohttp"],
+):
+    async def two(connection: ServerConnection, head: bytes, body: bytes) -> None:
+        connection.stream.extra(TLSAttribute.ssl_object).write(OK)  # sent with what follows
+        await connection.send(response_bytes(b'{"conversion_id": "of another"}'))
+
+    async with serving(two, server_context()) as server:
+        http = HttpSettings(timeout=5, engine=engine)
+        session = Session("anytrack", server.url, headers={}, http=http)
+        for _ in range(3):
+            assert (await session.send("POST", "conversions", content=b"{}")).content == b"{}"
+        await session.aclose()
+
+    assert server.connections == 3
 
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
