@@ -25,8 +25,8 @@ _HEAD = """\
 
 <!-- Written by `python -m tools.reference` from the settings classes. -->
 
-`AnyTrackClient.from_env()` and the command line read these. An empty variable counts as not set. One whose name looks like these, and which nothing reads, is logged as a
-warning, with the variable that was probably meant.
+`AnyTrackClient.from_env()` and the command line read these. An empty variable counts as not set.
+A variable that nothing reads, and whose name is similar, is logged as a warning.
 [Configuration](configuration.md) tells what can be set in code only.
 """
 
