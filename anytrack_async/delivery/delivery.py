@@ -34,11 +34,13 @@ class Delivery:
     """
 
     __slots__ = (
-        *("__weakref__", "_changed", "_failure", "_loop", "_outcomes", "_watchers", "earlier"),
-        "event_id",
+        *("__weakref__", "_changed", "_failure", "_loop", "_outcomes", "_watchers"),
+        *("addressed_to", "earlier", "event_id"),
     )
 
-    # For the dispatcher: not set unless a finished delivery of the same event id existed.
+    # For the dispatcher: the destinations that it was last addressed to, and another delivery, not
+    # set unless a finished one of the same event id existed.
+    addressed_to: tuple[str, ...]
     earlier: ref[Delivery]
 
     @property
@@ -56,6 +58,7 @@ class Delivery:
         loop: AbstractEventLoop | None = None,
     ) -> None:
         self.event_id = event_id
+        self.addressed_to = destinations
         self._loop = loop
         self._outcomes: dict[str, Outcome | None] = dict.fromkeys(destinations)
         self._changed: anyio.Event | None = None
@@ -169,19 +172,30 @@ class Delivery:
         """Record the outcome of *event_id*, which is this delivery's; see `DeliveryBatch`."""
         self.resolve(outcome)
 
-    def refresh_from(self, report: Report) -> None:
-        """Update from the outbox; remove destinations the stored conversion is not addressed to."""
-        absent = [
-            name
-            for name, outcome in self._outcomes.items()
-            if name not in report.outcomes
-            and (outcome is None or outcome.status is not Status.DROPPED)
-        ]
-        for name in absent:
-            del self._outcomes[name]
-        for name in self._outcomes.keys() & report.outcomes:
-            self.resolve(report.outcomes[name])
-        if absent:
+    def refresh_from(self, report: Report, destinations: Sequence[str]) -> None:
+        """Update from the outbox.
+
+        Args:
+            report: the outcomes at the destinations the stored conversion is addressed to.
+            destinations: all that this client has; others are of no interest to its callers.
+        """
+        names = tuple(
+            name for name in destinations if name in report.outcomes or self._is_dropped(name)
+        )
+        self.address(names)
+        for name in names:
+            if name in report.outcomes:
+                self.resolve(report.outcomes[name])
+
+    def _is_dropped(self, name: str) -> bool:
+        outcome = self._outcomes.get(name)
+        return outcome is not None and outcome.status is Status.DROPPED
+
+    def address(self, destinations: tuple[str, ...]) -> None:
+        """Make it the delivery of a conversion to *destinations*, and to no other."""
+        self.addressed_to = destinations
+        if self._outcomes.keys() != set(destinations):
+            self._outcomes = {name: self._outcomes.get(name) for name in destinations}
             self._notify()
 
     def fail(self, failure: UndeliveredError) -> None:

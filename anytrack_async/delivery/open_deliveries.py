@@ -1,4 +1,7 @@
-"""`OpenDeliveries`: the deliveries that callers still hold, which outcomes are told to."""
+"""`OpenDeliveries`: the deliveries that callers still hold, which outcomes are told to.
+
+A repeat, a conversion with a known event id, gets the delivery of the first conversion with it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
 from anytrack_async.errors import UndeliveredError
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 
 _SLICE = 200
 """Deliveries to look up in the outbox, or to fail, before the event loop may run other tasks."""
@@ -41,19 +45,28 @@ class OpenDeliveries:
         deliveries[1]            →  a, c: batch;  b: its Delivery
         del deliveries           →  b: its Delivery, as long as the caller keeps it
 
+    Args:
+        outbox: knows the outcomes of earlier runs and of other processes.
+        destinations: names of the client's destinations.
+
     Attributes:
         loop: the event loop in which the client is open.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, destinations: Sequence[str]) -> None:
         self.loop: AbstractEventLoop | None = None
         self._outbox = outbox
+        self._destinations = destinations
         self._references: dict[str, _Reference] = {}
         self._on_collected = self._forget
         self._poll_position = 0
 
     def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
-        """Return the open delivery of *event_id*, created now if there is none."""
+        """Return the open delivery of *event_id*, created now if there is none.
+
+        It may be for other destinations: that of the first conversion with the event id, or of a
+        call that waits for room and may turn out to be the repeat.
+        """
         earlier = self._find(event_id) if event_id in self._references else None
         if earlier is not None and earlier.failure is None and not earlier.done():
             return earlier
@@ -122,7 +135,7 @@ class OpenDeliveries:
         reports = await self._outbox.reports([delivery.event_id for delivery in deliveries])
         for delivery in deliveries:
             if report := reports.get(delivery.event_id):
-                delivery.refresh_from(report)
+                delivery.refresh_from(report, self._destinations)
 
     async def poll_awaited(self) -> None:
         """Refresh up to 1,000 awaited deliveries with results from other processes."""
@@ -158,3 +171,74 @@ class OpenDeliveries:
                 target.fail(failure(target))
             if count % _SLICE == 0:
                 await cancel_shielded_checkpoint()
+
+
+# Repeats
+
+
+async def deliveries_of_firsts(
+    open_deliveries: OpenDeliveries,
+    deliveries: Sequence[Delivery],
+    results: Sequence[AppendResult],
+    destinations: tuple[str, ...],
+) -> list[Delivery]:
+    """Return *deliveries*, those of repeats with the outcomes of the first conversions.
+
+    Args:
+        open_deliveries: has the deliveries of the first ones, as far as callers still have them.
+        deliveries: one for each conversion.
+        results: the outbox's result for each conversion.
+        destinations: names of those that the new ones are addressed to.
+
+    Raises:
+        OutboxError: the outcomes could not be read.
+    """
+    firsts: list[Delivery] = []
+    repeats: list[Delivery] = []
+    for delivery, result in zip(deliveries, results, strict=True):
+        if result is Appended.NEW:
+            delivery.address(destinations)
+            firsts.append(delivery)
+        else:
+            firsts.append(open_deliveries.first(delivery))
+            repeats.append(firsts[-1])
+    await open_deliveries.refresh(repeats)
+    return [
+        ContradictingDelivery(first, result) if isinstance(result, Contradiction) else first
+        for first, result in zip(firsts, results, strict=True)
+    ]
+
+
+class ContradictingDelivery(Delivery):
+    """The delivery of a conversion that contradicts the first one with its event id.
+
+    Args:
+        first: the delivery of the first one; its outcomes are taken over as they come.
+        contradiction: how the conversion contradicts the first one.
+    """
+
+    __slots__ = ("_contradiction", "_first")
+
+    def __init__(self, first: Delivery, contradiction: Contradiction) -> None:
+        super().__init__(first.event_id, (), first._loop)
+        self._contradiction = contradiction
+        self._first = first  # kept alive: `OpenDeliveries` would otherwise forget it
+        reference = ref(self)
+
+        def take_over(first: Delivery) -> None:
+            if (delivery := reference()) is None:
+                first.unwatch(take_over)  # dropped by its caller
+            else:
+                delivery._take_over(first)
+
+        first.watch(take_over)
+        self._take_over(first)
+
+    @property
+    def contradicts(self) -> Contradiction:
+        """How the conversion contradicts the first one."""
+        return self._contradiction
+
+    def _take_over(self, first: Delivery) -> None:
+        self._outcomes, self._failure = first._outcomes, first.failure
+        self._notify()

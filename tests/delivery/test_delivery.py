@@ -116,7 +116,9 @@ async def test_refreshing_ends_the_wait_for_other_destinations():
         whole = await started(tg, delivery)
         meta = await started(tg, delivery.at("meta"))
 
-        delivery.refresh_from(Report(event_id="a", outcomes={"anytrack": outcome("anytrack")}))
+        delivery.refresh_from(
+            Report(event_id="a", outcomes={"anytrack": outcome("anytrack")}), ["anytrack", "meta"]
+        )
 
     assert statuses(whole[0]) == {"anytrack": "delivered"}
     assert isinstance(meta[0], ConfigurationError)

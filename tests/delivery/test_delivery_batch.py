@@ -24,7 +24,7 @@ META = ("meta",)
 
 @pytest.fixture
 def deliveries():
-    return OpenDeliveries(MemoryOutbox())
+    return OpenDeliveries(MemoryOutbox(), ["meta"])
 
 
 def resolve(deliveries, event_id, status=Status.DELIVERED, destination="meta", **more):

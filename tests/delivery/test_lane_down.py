@@ -187,12 +187,17 @@ async def test_failures_with_deliveries_between_do_not_stop_the_lane():
             fails += 1
             raise Unavailable("503")
 
-    world = World(FakeSink(answer=answer, batch=1))
+    clock = Clock()
+    world = World(FakeSink(answer=answer, batch=1), clock=clock)
     async with world.open():
         (bad,) = await world.submit(sale("bad"))
         while not bad.done():
             await world.deliver(sale(f"good{len(world.events)}"))
+            clock.now += 1  # only now is the next attempt due, however slow the machine is
+            world.dispatcher.wake()
+            await run_ready_tasks()
 
+    assert fails == 5
     assert not world.events_of(LaneDown)
 
 

@@ -24,7 +24,7 @@ def outcome(destination, status=Status.DELIVERED, **more):
 
 
 async def test_an_id_has_one_delivery_while_it_is_referenced():
-    deliveries = OpenDeliveries(MemoryOutbox())
+    deliveries = OpenDeliveries(MemoryOutbox(), ["meta"])
     delivery = deliveries.get("a", ("meta",))
     assert deliveries.get("a", ("meta",)) is delivery
 
@@ -35,7 +35,7 @@ async def test_an_id_has_one_delivery_while_it_is_referenced():
 
 
 async def test_outcomes_are_only_built_for_open_deliveries():
-    deliveries, asked = OpenDeliveries(MemoryOutbox()), []
+    deliveries, asked = OpenDeliveries(MemoryOutbox(), ["meta"]), []
 
     def answer(at):
         asked.append(at)
@@ -51,7 +51,7 @@ async def test_outcomes_are_only_built_for_open_deliveries():
 
 
 async def test_a_watcher_may_drop_the_next_delivery_of_the_batch():
-    deliveries, indexes = OpenDeliveries(MemoryOutbox()), []
+    deliveries, indexes = OpenDeliveries(MemoryOutbox(), ["meta"]), []
     first, other = deliveries.get("a", ("meta",)), [deliveries.get("b", ("meta",))]
     first.watch(lambda _: other.clear())
 
@@ -74,7 +74,7 @@ async def test_only_awaited_deliveries_are_polled():
             return {}
 
     outbox = Asked()
-    deliveries = OpenDeliveries(outbox)
+    deliveries = OpenDeliveries(outbox, ["meta"])
     watched, idle = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     watched.watch(lambda _: None)
 
@@ -85,7 +85,7 @@ async def test_only_awaited_deliveries_are_polled():
 
 
 async def test_closing_fails_only_open_deliveries():
-    deliveries = OpenDeliveries(MemoryOutbox())
+    deliveries = OpenDeliveries(MemoryOutbox(), ["meta"])
     delivered, pending = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     delivered.resolve(outcome("meta"))
 
@@ -96,7 +96,7 @@ async def test_closing_fails_only_open_deliveries():
 
 
 async def test_failing_many_deliveries_yields_to_other_tasks():
-    deliveries, beats = OpenDeliveries(MemoryOutbox()), 0
+    deliveries, beats = OpenDeliveries(MemoryOutbox(), ["meta"]), 0
     referenced = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_000)]
 
     async def beat():
@@ -115,7 +115,7 @@ async def test_failing_many_deliveries_yields_to_other_tasks():
 
 
 async def test_a_done_or_failed_delivery_is_not_returned_again():
-    deliveries = OpenDeliveries(MemoryOutbox())
+    deliveries = OpenDeliveries(MemoryOutbox(), ["meta"])
     delivered, failed = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     delivered.resolve(outcome("meta"))
     failed.fail(LOST)
@@ -133,7 +133,7 @@ async def test_many_awaited_deliveries_are_polled_in_turns():
             return {}
 
     outbox = Asked()
-    deliveries = OpenDeliveries(outbox)
+    deliveries = OpenDeliveries(outbox, ["meta"])
     referenced = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_500)]
     for delivery in referenced:
         delivery.watch(lambda _: None)

@@ -6,7 +6,7 @@ import weakref
 import anyio
 import pytest
 
-from anytrack_async.errors import ConflictError, UndeliveredError
+from anytrack_async.errors import ConflictError, OutboxError, UndeliveredError
 from anytrack_async.events import Contradicted, Submitted
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.outcome import Outcome
@@ -65,6 +65,42 @@ async def test_a_contradiction_has_the_destinations_of_the_first():
         await world.submit(sale("a"), to=["meta"])
         (other,) = await world.submit(sale("a", revenue=2))
         assert statuses(await other) == {"meta": "delivered"}
+
+
+async def test_a_repeat_for_others_has_the_destinations_of_the_first_after_that_is_forgotten():
+    world = World(FakeSink("anytrack"), FakeSink("meta"))
+    async with world.open():
+        await world.deliver(sale("a"))
+        await (await world.submit(sale("b"), to=["meta"]))[0]
+        gc.collect()
+        again = await world.submit(sale("a"), sale("b"), to=["anytrack"])
+        both = {"anytrack": "delivered", "meta": "delivered"}
+        assert [statuses(await delivery) for delivery in again] == [both, {"meta": "delivered"}]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+async def test_a_call_that_overtakes_a_waiting_one_has_destinations_of_its_own(size):
+    conversions = [sale(f"same{number}") for number in range(size)]
+    meta, keeper = FakeSink("meta"), BlockingAnswer()
+    outbox = MemoryOutbox(capacity=2)
+    world = World(meta, FakeSink("hubspot", keeper), outbox=outbox, poll=60.0)
+    results = []
+    async with world.open(), anyio.create_task_group() as tg:
+
+        async def submit_to_both():
+            results.append(await world.submit(*conversions))
+
+        await world.submit(sale("a"), sale("b"), to=["hubspot"])
+        tg.start_soon(submit_to_both)
+        await run_ready_tasks()
+        deliveries = await world.submit(*conversions, to=["meta"])
+        reports = [await delivery for delivery in deliveries]
+        assert not results
+        keeper.open()
+
+    assert [statuses(report) for report in reports] == [{"meta": "delivered"}] * size
+    assert [statuses(repeat) for repeat in results[0]] == [{"meta": "delivered"}] * size
+    assert len(meta.delivered) == size
 
 
 async def test_a_contradiction_fails_with_the_first():
@@ -164,3 +200,30 @@ async def test_a_repeat_that_waits_for_room_is_let_in_although_there_is_none():
         assert again is first
         assert other.contradicts is not None
         assert await outbox.reports(["new"]) == {}
+
+
+async def test_a_look_up_of_callers_that_wait_for_room_is_made_again_if_it_failed(caplog):
+    class Failing(MemoryOutbox):
+        looked_up = 0
+
+        async def summaries(self, event_ids):
+            self.looked_up += 1
+            if self.looked_up <= 2:
+                raise OutboxError("the disk is gone")
+            return await super().summaries(event_ids)
+
+    outbox = Failing(capacity=2)
+    settings = DeliverySettings(poll=0.01, accept_within=60.0, drain=0.01)
+    world = World(FakeSink(answer=BlockingAnswer()), outbox=outbox, settings=settings)
+    async with world.open(leaves_undelivered=True):
+        first, _ = await world.submit(sale("a"), sale("b"))
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(world.submit, sale("new"))
+            await run_ready_tasks()
+            with anyio.fail_after(30):
+                (again,) = await world.submit(sale("a"))
+            tg.cancel_scope.cancel()
+
+    assert again is first
+    assert outbox.looked_up >= 3
+    assert caplog.messages.count("cannot look up what waits for room: the disk is gone") == 2
