@@ -88,6 +88,7 @@ def test_an_error_that_names_no_event_rejects_none_before_a_split(code, subcode)
     "message",
     [
         "Missing Permission",
+        "The user is not authenticated",
         "Object with ID '1' does not exist, cannot be loaded due to missing permissions",
         "Unsupported post request.",
         "Invalid OAuth access token.",
