@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 import anytrack_async
-from anytrack_async.outbox.sqlite.wal_bug import log_once, wal_reset_warning
+from anytrack_async.outbox.sqlite.write_ahead_log import log_once, wal_reset_warning
 from tests.examples import examples
 from tests.leftover_processes import ended_on_failure
 from tests.order import long_tests_first

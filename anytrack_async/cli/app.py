@@ -32,6 +32,7 @@ from anytrack_async.cli.reports import (
     touchpoints,
 )
 from anytrack_async.cli.track import track
+from anytrack_async.client.environment import warn_of_unknown_variables
 
 app = typer.Typer(
     cls=ErrorReporter,
@@ -66,6 +67,7 @@ def _setup(
     have more.
     """
     replace_unencodable()
+    warn_of_unknown_variables()
 
 
 app.command()(demo)

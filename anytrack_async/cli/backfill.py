@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +41,12 @@ from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.client.stats import DestinationStats
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.errors import ConfigurationError, QueueFullError, UnknownFormatError
+from anytrack_async.errors import (
+    ConfigurationError,
+    QueueFullError,
+    SchemaVersionError,
+    UnknownFormatError,
+)
 from anytrack_async.outbox.base import Outbox
 
 # Exit codes
@@ -234,7 +239,12 @@ async def _outbox(path: OutboxLocation | None) -> AsyncIterator[Outbox | None]:
     if path is None:
         yield None
         return
-    async with open_outbox(path) as outbox:
+    async with AsyncExitStack() as stack:
+        try:
+            outbox = await stack.enter_async_context(open_outbox(path))
+        except SchemaVersionError as exc:  # a trial run before the first run
+            write_error(f"rows that were accepted before are not marked: {exc}", label="note")
+            outbox = None
         yield outbox
 
 

@@ -15,15 +15,13 @@ import typer
 from anytrack_async.cli.outbox import outbox_location
 from anytrack_async.cli.output import FAILED, INTERRUPTED, stdout_console, write_error
 from anytrack_async.cli.selection import OutboxOption
+from anytrack_async.client.environment import CONSOLE_TOKEN_VARIABLE
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.fields import is_loopback
 from anytrack_async.web_console.console import console as web_console
 
 if TYPE_CHECKING:
     from anytrack_async.web_console.app import Console
-
-TOKEN_VARIABLE = "ANYTRACK_CONSOLE_TOKEN"  # noqa: S105 - the variable's name
-"""The environment variable with the token that opens the console."""
 
 CONSOLE_HOST, CONSOLE_PORT = "127.0.0.1", 8090
 
@@ -69,13 +67,13 @@ def make_console(source: Any, *, admin: bool, host: str) -> tuple[Console, Any]:
     from anytrack_async.web_console.pages import login_page
     from anytrack_async.web_console.security import HostGate, TokenGate
 
-    token = os.environ.get(TOKEN_VARIABLE)
+    token = os.environ.get(CONSOLE_TOKEN_VARIABLE)
     if token:
         return application, TokenGate(application, token, login_page)
     if not is_loopback(host):
         raise ConfigurationError(
-            f"other machines can reach {host}: set {TOKEN_VARIABLE} in the environment, e.g. to "
-            f"{secrets.token_urlsafe(24)}, and put a proxy with TLS in front"
+            f"other machines can reach {host}: set {CONSOLE_TOKEN_VARIABLE} in the environment, "
+            f"e.g. to {secrets.token_urlsafe(24)}, and put a proxy with TLS in front"
         )
     return application, HostGate(application, _LOCAL_NAMES)
 

@@ -87,8 +87,10 @@ def copy(
     is copied twice.
     """
     file, database = OutboxLocation(source), OutboxLocation(target)
-    if not file.path.is_file():
-        raise ConfigurationError(f"{file} does not exist")
+    if file.is_database:
+        raise ConfigurationError(f"FROM must be an outbox file, not {file}")
+    if problem := file.problem:
+        raise ConfigurationError(f"FROM names {file}, which {problem}")
     if not database.is_database:
         raise ConfigurationError("TO must be postgresql://…")
     report = anyio.run(_copy, file, database)

@@ -16,6 +16,7 @@ from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.cli.signals import ended_by_sigterm, interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.environment import WEBHOOK_SECRET_VARIABLE
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.destinations.anytrack.settings import collect_url, has_credentials
 from anytrack_async.destinations.registry import ANYTRACK
@@ -25,9 +26,6 @@ from anytrack_async.listening.settings import ListenSettings
 
 if TYPE_CHECKING:
     import socket
-
-SECRET_VARIABLE = "ANYTRACK_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
-"""The environment variable with the secret of the webhook's URL; several separated by commas."""
 
 _RateOption = Annotated[
     float,
@@ -97,7 +95,7 @@ async def _serve(
         address = f"[{host}]" if ":" in host else host
         console = stdout_console()
         console.print(
-            f"listening on http://{address}:{port}/<{SECRET_VARIABLE}>, {app!r}",
+            f"listening on http://{address}:{port}/<{WEBHOOK_SECRET_VARIABLE}>, {app!r}",
             markup=False,
             soft_wrap=True,
         )
@@ -114,13 +112,13 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _secrets() -> list[str]:
-    values = _names(os.environ.get(SECRET_VARIABLE))
+    values = _names(os.environ.get(WEBHOOK_SECRET_VARIABLE))
     if not values:
         # On the command line, every user of the machine could see it.
         raise ConfigurationError(
-            f"set {SECRET_VARIABLE} in the environment, e.g. to {secrets.token_urlsafe(24)}"
+            f"set {WEBHOOK_SECRET_VARIABLE} in the environment, e.g. to {secrets.token_urlsafe(24)}"
         )
-    checked_secrets(values, name=SECRET_VARIABLE)
+    checked_secrets(values, name=WEBHOOK_SECRET_VARIABLE)
     return values
 
 

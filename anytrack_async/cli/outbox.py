@@ -28,7 +28,7 @@ from anytrack_async.cli.output import (
     write_json,
 )
 from anytrack_async.cli.selection import OutboxOption, check_destination, required_seconds
-from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
+from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env
 from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Depth, Outbox
@@ -37,7 +37,7 @@ from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.pauses import Pause, read_pauses, save_pause
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
-from anytrack_async.outbox.sqlite.wal_bug import wal_reset_warning
+from anytrack_async.outbox.sqlite.write_ahead_log import wal_reset_warning
 from anytrack_async.settings.delivery import DeliverySettings
 
 _SALVAGE = (
@@ -261,17 +261,8 @@ def outbox_location(value: str | None = None) -> OutboxLocation:
             "tracks them, where no other program can see them"
         )
     location = OutboxLocation(value)
-    if location.is_database:
-        return location
-    path = location.path
-    if path.is_dir():
-        raise ConfigurationError(
-            f"{source} names {path}, which is a folder: add the name of the outbox file"
-        )
-    if not path.is_file():
-        raise ConfigurationError(
-            f"{source} names {path}, which does not exist; the first client that uses it creates it"
-        )
+    if problem := location.problem:
+        raise ConfigurationError(f"{source} names {location}, which {problem}")
     return location
 
 
@@ -286,8 +277,12 @@ def outbox_option(value: str | None) -> str:
 
 @asynccontextmanager
 async def open_outbox(location: OutboxLocation) -> AsyncIterator[Outbox]:
-    """Open the outbox at *location* without lanes: no destination is added, nothing is sent."""
-    outbox = make_outbox(location, keys_from_env(), os.environ)
+    """Open the outbox at *location* without lanes: nothing is sent, and nothing is created.
+
+    Raises:
+        SchemaVersionError: the database has no outbox in the schema, or one of another release.
+    """
+    outbox = location.outbox(keys_from_env(), os.environ, create=False)
     await outbox.open([])
     try:
         yield outbox

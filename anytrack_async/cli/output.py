@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -161,6 +162,9 @@ class ErrorReporter(TyperGroup):
         with _WarningWriter():
             try:
                 return super().invoke(ctx)
+            except typer.BadParameter as exc:
+                exc.message = _without_jargon(exc.message)
+                raise  # typer adds the name of the argument, and how to use the command
             # These two are AnyTrackErrors, but exit with 2, not 1.
             except (ConfigurationError, InvalidArgumentError) as exc:
                 write_error(str(exc))
@@ -176,6 +180,14 @@ class ErrorReporter(TyperGroup):
             except KeyboardInterrupt:
                 write_error("stopped", label="interrupted")
                 raise typer.Exit(INTERRUPTED) from None
+
+
+_JARGON = re.compile(r"^Value error, |, unable to parse \w+ as an? \w+$")
+
+
+def _without_jargon(message: str) -> str:
+    """Return typer's *message* about a value without the words of pydantic, which checks it."""
+    return _JARGON.sub("", message).replace("Input should be", "it must be")
 
 
 @contextmanager

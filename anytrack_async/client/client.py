@@ -21,6 +21,7 @@ from anytrack_async.client.config import (
     sinks_from_env,
 )
 from anytrack_async.client.dead_letters import DeadLetters
+from anytrack_async.client.environment import warn_of_unknown_variables
 from anytrack_async.client.forgetting import Forgetting
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
@@ -173,6 +174,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         ``ANYTRACK_OUTBOX`` (a path, or ``postgresql://…``; if unset, the outbox is in memory) are
         optional, and so is ``ANYTRACK_OUTBOX_KEYS``, which encrypts the outbox file. Every other
         registered destination is on if its variables are set; ``anytrack destinations`` lists them.
+        A variable that looks like one of these and is read by nothing is logged as a warning.
 
         Args:
             environ: variables to use instead of the process's environment.
@@ -191,6 +193,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
+        if log:
+            warn_of_unknown_variables(environ)
         # The client creates AnyTrack's sink itself, because that sink depends on the lease.
         return cls(
             **access_from_env(environ, sends=anytrack),

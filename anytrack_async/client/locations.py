@@ -96,13 +96,18 @@ class OutboxLocation(os.PathLike[str]):
         return shown_address(self.address)
 
     def outbox(
-        self, keys: KeyRing | None = None, environ: Mapping[str, str] | None = None
+        self,
+        keys: KeyRing | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        create: bool = True,
     ) -> Outbox:
         """Return the outbox, not open.
 
         Args:
             keys: encrypt a file or a database.
             environ: has the schema of a database, and the address to listen at; None for none.
+            create: whether its `open` may create the schema in a database, or change it.
 
         Raises:
             ConfigurationError: a file cannot be there, or the extra
@@ -111,13 +116,15 @@ class OutboxLocation(os.PathLike[str]):
         if self.address == MEMORY:
             return MemoryOutbox()
         if self.is_database:
-            return self._database(keys, environ or {})
+            return self._database(keys, environ or {}, create=create)
         # Imported here, so that a client with its outbox in memory never loads sqlite3.
         from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
         return SQLiteOutbox(self.address, keys=keys)
 
-    def _database(self, keys: KeyRing | None, environ: Mapping[str, str]) -> Outbox:
+    def _database(
+        self, keys: KeyRing | None, environ: Mapping[str, str], *, create: bool
+    ) -> Outbox:
         from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 
         return PostgresOutbox(
@@ -125,7 +132,20 @@ class OutboxLocation(os.PathLike[str]):
             schema=environ.get(SCHEMA_VARIABLE) or "anytrack",
             listen_dsn=environ.get(LISTEN_VARIABLE) or None,
             keys=keys,
+            migrate=create,
         )
+
+    @property
+    def problem(self) -> str | None:
+        """Why its file cannot be opened: it is missing, or a folder; None for a database.
+
+        Whether a database has the outbox, only opening it finds out.
+        """
+        if self.is_database or self.path.is_file():
+            return None
+        if self.path.is_dir():
+            return "is a folder: add the name of the outbox file"
+        return "does not exist; the first client that uses it creates it"
 
     def check_exists(self) -> OutboxLocation:
         """Return it if it may be opened; blocks.
@@ -133,8 +153,6 @@ class OutboxLocation(os.PathLike[str]):
         Raises:
             OutboxError: there is no such file.
         """
-        if not self.is_database and not self.path.is_file():
-            raise OutboxError(
-                f"{self.path} does not exist; the first client that uses it creates it"
-            )
+        if problem := self.problem:
+            raise OutboxError(f"{self.path} {problem}")
         return self

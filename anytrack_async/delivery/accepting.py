@@ -1,21 +1,27 @@
-"""`Accepting`: the part of a dispatcher that appends conversions to the outbox."""
+"""`Accepting`: the part of a dispatcher that appends conversions to the outbox.
+
+An append is repeated after the answer of the outbox was lost: a connection may break after the
+outbox has written the conversions and before its answer arrives. That is safe, because a conversion
+that had been written counts as a repeat in the second append.
+"""
 
 from __future__ import annotations
 
 from asyncio import _get_running_loop as running_loop
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import compress
 from time import monotonic
 from typing import Any, TypeAlias
 
+import anyio
+
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.joining import Joining
 from anytrack_async.delivery.lanes import Lanes
-from anytrack_async.delivery.repeats import deliveries_of_firsts
+from anytrack_async.delivery.open_deliveries import deliveries_of_firsts
 from anytrack_async.delivery.room import Patience
-from anytrack_async.delivery.unknown_outcome import append_again
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import checked_names
 from anytrack_async.errors import (
@@ -25,11 +31,13 @@ from anytrack_async.errors import (
     OutboxError,
     OutcomeUnknownError,
     QueueFullError,
+    UnsendableError,
 )
 from anytrack_async.events import Submitted, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult
+from anytrack_async.settings.delivery import DeliverySettings
 
 AppendFunction: TypeAlias = Callable[
     [Sequence[Conversion], Sequence[str] | None, Patience],
@@ -44,6 +52,10 @@ _NEW = Appended.NEW
 
 _MAX_KNOWN_NAMES = 100
 """Lists of destinations that are remembered as valid: more than an application has."""
+
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two appends after an answer was lost."""
 
 
 class Accepting(Joining):
@@ -234,3 +246,40 @@ class Accepting(Joining):
 
 def _failed_outbox_error(error: Exception) -> OutboxError:
     return OutboxError(f"the outbox failed: {safe_description(error)}; submitting again is safe")
+
+
+async def append_again(
+    append: Callable[[], Awaitable[Sequence[AppendResult]]],
+    error: OutcomeUnknownError,
+    settings: DeliverySettings,
+    patience: Patience,
+    began: float | None = None,
+) -> Sequence[AppendResult]:
+    """Repeat *append*, which raised *error*, until the outbox answers.
+
+    With the default settings, a call that began 2 s ago is repeated after 0.05 s, 0.1 s, 0.2 s, …
+    for 8 s. Meanwhile the outbox may not be reachable at all, as during a failover.
+
+    Args:
+        append: appends the conversions once more.
+        error: the exception of the first append.
+        settings: `DeliverySettings.accept_within` limits the time.
+        patience: whether that time counts from *began*, or from now.
+        began: when the caller's call began, by `time.monotonic`; None for now.
+
+    Raises:
+        OutcomeUnknownError: there is no time left; the conversions may be written.
+        Exception: any other that *append* raises but an `OutboxError`.
+    """
+    if began is None or patience is not Patience.LIMITED:
+        began = monotonic()
+    deadline, pause = began + settings.accept_within, _FIRST_PAUSE
+    while monotonic() + pause < deadline:
+        await anyio.sleep(pause)
+        try:
+            return await append()
+        except UnsendableError:
+            raise
+        except OutboxError:  # whether the first try has written is still unknown
+            pause = min(2 * pause, _LONGEST_PAUSE)
+    raise error

@@ -22,14 +22,13 @@ from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.delivery.lanes import Lanes
+from anytrack_async.delivery.lanes import LaneRunner, Lanes
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
 from anytrack_async.delivery.pauses import Pauses
 from anytrack_async.delivery.room import LaneCondition
-from anytrack_async.delivery.running import LaneRunner
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.events import Dropped, Event

@@ -11,9 +11,13 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.flow import FlowControl, LaneState
-from anytrack_async.delivery.flow_updates import NOT_SENT, update_flow
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
-from anytrack_async.delivery.retry_rules import BatchFailure, exhausted_indexes
+from anytrack_async.delivery.retry_rules import (
+    NOT_SENT,
+    BatchFailure,
+    exhausted_indexes,
+    update_flow,
+)
 from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.settlement import OnSettled, Settlement
 from anytrack_async.destinations.sink import Sink

@@ -1,7 +1,7 @@
-"""Click ids of advertising services: in a link's parameters, in cookies, and on a conversion.
+"""Ids in the parameters of a link: click ids of advertising services, and affiliates' sub ids.
 
-A service adds a parameter to the link of an ad, such as ``gclid``, and its script keeps the id in a
-cookie of the shop, such as ``_gcl_aw``. The name of the parameter is the key in
+An advertising service adds a parameter to the link of an ad, such as ``gclid``, and its script
+keeps the id in a cookie of the shop, such as ``_gcl_aw``. The name of the parameter is the key in
 `Conversion.clicks`, whichever of the two the id came from.
 
 Sources: Google Ads, "About auto-tagging" (``gclid``, ``gbraid``, ``wbraid``); TikTok, Events API,
@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.mappings import mapping
-from anytrack_async.models.visitor import note_weakness, visitor_id
+from anytrack_async.models.mappings import is_flag, mapping, nearest_float
+from anytrack_async.models.missing import is_blank, is_missing
+from anytrack_async.models.validators import MAX_TEXT, without_surrogates
+from anytrack_async.models.visitor import cleaned, note_weakness, visitor_id
 
 CLICK_NAMES: Final = (
     "fbclid",  # Meta
@@ -36,7 +40,7 @@ MAX_CLICKS: Final = 32
 """Click ids that a conversion may have."""
 
 _MAX_ID = 1024
-_UNUSABLE = "unusable click ids"
+_UNUSABLE_CLICKS: Final = "unusable click ids"
 _BY_LOWER_NAME = {name.lower(): name for name in CLICK_NAMES}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
@@ -56,12 +60,12 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     for key, item in mapping("clicks", value).items():
         if not isinstance(key, str):
             raise InvalidConversionError("clicks", "must have text keys only")
-        if (click := visitor_id(item, _MAX_ID, _UNUSABLE)) is not None:
+        if (click := visitor_id(item, _MAX_ID, _UNUSABLE_CLICKS)) is not None:
             name = _BY_LOWER_NAME.get(key.lower(), key)
             if _NAME.fullmatch(name) and len(clicks) < MAX_CLICKS:
                 clicks.setdefault(name, click)
             else:
-                note_weakness(_UNUSABLE)
+                note_weakness(_UNUSABLE_CLICKS)
     return clicks
 
 
@@ -111,10 +115,62 @@ def clicks_of(parameters: Mapping[str, str], cookies: Mapping[str, str]) -> dict
     """
     clicks: dict[str, str] = {}
     for name in CLICK_NAMES:
-        if name in parameters and (click := visitor_id(parameters[name], _MAX_ID, _UNUSABLE)):
+        if name in parameters and (
+            click := visitor_id(parameters[name], _MAX_ID, _UNUSABLE_CLICKS)
+        ):
             clicks[name] = click
     for cookie, (name, read) in CLICK_COOKIES.items():
         text = read(cookies[cookie].strip()) if cookie in cookies and name not in clicks else None
-        if click := visitor_id(text, _MAX_ID, _UNUSABLE):
+        if click := visitor_id(text, _MAX_ID, _UNUSABLE_CLICKS):
             clicks[name] = click
     return clicks
+
+
+# Sub ids: parameters that an affiliate adds to a link, so that a visitor can change them.
+
+_UNUSABLE_SUB_IDS: Final = "unusable sub ids"
+_LONG_SUB_IDS: Final = "over-long sub ids"
+
+
+def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return the field ``sub_ids`` of a conversion: a copy with text values, without missing ones.
+
+    Numbers become text. A value that is no text or number, or has more than 4,096 characters, is
+    left out and noted: half of an id would be another id.
+
+    Raises:
+        InvalidConversionError: it is not a mapping, or has a key that is not text.
+    """
+    if type(value) is dict and not value:
+        return {}
+    texts = {}
+    for key, item in mapping("sub_ids", value).items():
+        if not isinstance(key, str):
+            raise InvalidConversionError("sub_ids", "must have text keys only")
+        text = item if type(item) is str and item.isprintable() else _text_or_none(item)
+        if text is None or is_blank(text):
+            continue
+        if len(text) > MAX_TEXT:
+            note_weakness(_LONG_SUB_IDS)
+        else:
+            texts[without_surrogates(key)] = text
+    return texts
+
+
+def _text_or_none(item: object) -> str | None:
+    if is_missing(item):
+        return None
+    text = _flag_or_float(item) or cleaned(item)
+    if text is None:
+        note_weakness(_UNUSABLE_SUB_IDS)
+    return text
+
+
+def _flag_or_float(item: Any) -> str | None:
+    """Return a truth value or a broken number as text: ``true``, ``0.1``; None for other values."""
+    if is_flag(item):
+        return str(bool(item)).lower()
+    if isinstance(item, Real) and not isinstance(item, Integral):
+        number = nearest_float(item)
+        return repr(number) if isfinite(number) else None
+    return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDic
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.clicks import to_clicks
+from anytrack_async.models.clicks import to_clicks, to_sub_ids
 from anytrack_async.models.consent import Consent, to_consent
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.frozen import fast_init
@@ -29,7 +29,6 @@ from anytrack_async.models.line_item import LineItem as LineItem
 from anytrack_async.models.mappings import to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.missing import is_iterable, is_missing
-from anytrack_async.models.sub_ids import to_sub_ids
 from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     NOT_GIVEN,

@@ -172,7 +172,8 @@ class MetricsApp:
     async def _opened(self) -> Outbox:
         async with self._opening:
             if self._outbox is None:
-                outbox = make_outbox(await _existing(self._path), keys_from_env(), os.environ)
+                location = await _existing(self._path)
+                outbox = location.outbox(keys_from_env(), os.environ, create=False)
                 await outbox.open([])  # without destinations: nothing is added or sent
                 self._outbox = outbox
             return self._outbox

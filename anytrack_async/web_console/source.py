@@ -78,9 +78,8 @@ class ConsoleSource:
             return self.client.outbox
         async with self._opening:
             if self._outbox is None:
-                outbox = make_outbox(
-                    await _existing(self._address or ""), keys_from_env(), os.environ
-                )
+                location = await _existing(self._address or "")
+                outbox = location.outbox(keys_from_env(), os.environ, create=False)
                 await outbox.open([])  # without destinations: nothing is added or sent
                 self._outbox = outbox
             return self._outbox

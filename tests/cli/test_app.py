@@ -147,6 +147,25 @@ def test_library_warnings_are_written_as_lines(run, sandbox):
     assert logging.getLogger("anytrack_async").handlers == []
 
 
+def test_a_misspelt_variable_is_told_when_a_command_starts(run, monkeypatch, outbox_path):
+    monkeypatch.setenv("ANYTRACK_ACCOUNTID", "a")
+
+    result = run("stats", "--outbox", f"{outbox_path}-missing")
+
+    assert "did you mean ANYTRACK_ACCOUNT_ID?" in result.err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("track", "foo"), ("track", "lead", "--timeout", "x"), ("demo", "--faults", "3")]
+)
+def test_a_wrong_value_is_told_without_the_words_of_the_library_that_checks_it(run, arguments):
+    result = run(*arguments)
+
+    assert result.code == 2
+    for jargon in ("Value error", "Input should", "parse string"):
+        assert jargon not in result.err
+
+
 def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
     def interrupted(outbox):
         raise KeyboardInterrupt

@@ -21,6 +21,9 @@ NAMES = ("anytrack", "meta", "hubspot")
 CUSTOMER = ("--email", "jane@example.com")
 
 
+SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE $1 || '%'"
+
+
 @pytest.fixture
 def database(postgres_dsn, postgres_schema, monkeypatch) -> str:
     """Return an address with a password, which the server does not look at."""
@@ -58,6 +61,34 @@ def test_a_schema_is_made_printed_and_checked(run, database, postgres_schema):
     assert "the outbox is intact" in checked.out
     for result in (printed, missing, made, again, checked):
         assert "hunter2" not in result.out + result.err
+
+
+def test_no_command_that_reads_creates_a_schema(
+    run, database, postgres_schema, monkeypatch, tmp_path
+):
+    anyio.run(_append, database, postgres_schema, [])
+    monkeypatch.setenv("ANYTRACK_OUTBOX_SCHEMA", f"{postgres_schema}_typo")
+    write_csv(tmp_path / "orders.csv", [shopify_row(1001)])
+    commands = (["stats"], ["outbox", "dead"], ["outbox", "prune"], ["outbox", "keys"])
+    for command in commands:
+        refused = run(*command)
+        message = refused.err.replace("\n", " ")
+        assert refused.code == 1
+        assert f"no outbox in the schema '{postgres_schema}_typo'" in message
+        assert f"'{postgres_schema}'" in message
+        assert "ANYTRACK_OUTBOX_SCHEMA" in message
+    trial = run("backfill", str(tmp_path / "orders.csv"), "--dry-run")
+
+    async def schemas() -> int:
+        connection = await asyncpg.connect(database)
+        try:
+            return await connection.fetchval(SCHEMAS, postgres_schema)
+        finally:
+            await connection.close()
+
+    assert trial.code == 0
+    assert "accepted before are not marked" in trial.err.replace("\n", " ")
+    assert anyio.run(schemas) == 1
 
 
 def test_a_backlog_in_a_database_is_shown_and_delivered(
@@ -199,8 +230,11 @@ def test_a_file_is_copied_into_a_database(run, database, outbox_path, tmp_path):
     first = run("outbox", "copy", f"sqlite:{outbox_path}", database)
     again = run("outbox", "copy", f"sqlite:{outbox_path}", database, "--json")
     missing = run("outbox", "copy", f"sqlite:{tmp_path / 'x.db'}", database)
+    folder = run("outbox", "copy", str(tmp_path), database)
 
     assert first.out.startswith("1 waiting, 0 dead letters, 0 ids of others, 0 known")
     assert "hunter2" not in first.out
     assert json.loads(again.out)["known"] == 1
     assert (missing.code, run("outbox", "copy", outbox_path, outbox_path).code) == (2, 2)
+    assert folder.code == 2
+    assert "is a folder: add the name of the outbox file" in folder.err.replace("\n", " ")

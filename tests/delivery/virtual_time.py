@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from anytrack_async.delivery import accepting, admission, unknown_outcome
+from anytrack_async.delivery import accepting, admission
 
 
 class JumpingSelector(selectors.SelectSelector):
@@ -47,7 +47,7 @@ def run_virtual(scenario: Callable[[Callable[[], float]], Coroutine[Any, Any, No
     """
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner, ExitStack() as patches:
         clock = runner.get_loop().time
-        for module in (accepting, admission, unknown_outcome):
+        for module in (accepting, admission):
             patches.enter_context(patch.object(module, "monotonic", clock))
         start = clock()
         runner.run(scenario(clock))

@@ -18,7 +18,7 @@ from anytrack_async.testing.outbox_rules.sizes import SizeRules
 class TestMemoryOutbox(OutboxContract):
     @pytest.fixture(autouse=True)
     def _small_steps(self, monkeypatch):
-        monkeypatch.setattr("anytrack_async.outbox.memory.dead_letter_steps._CHANGED_PER_STEP", 8)
+        monkeypatch.setattr("anytrack_async.outbox.memory.dead_letters._CHANGED_PER_STEP", 8)
 
     def make(self, folder, clock, capacity):
         return MemoryOutbox(capacity=capacity, clock=clock)

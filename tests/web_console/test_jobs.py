@@ -157,7 +157,7 @@ class WithoutSteps(MemoryOutbox):
 
 @pytest.mark.parametrize("engine", [MemoryOutbox, WithoutSteps])
 async def test_other_outboxes_change_all_too(engine, monkeypatch):
-    monkeypatch.setattr("anytrack_async.outbox.memory.dead_letter_steps._CHANGED_PER_STEP", 11)
+    monkeypatch.setattr("anytrack_async.outbox.memory.dead_letters._CHANGED_PER_STEP", 11)
     outbox = engine()
     await fill(outbox)
     async with browser(console(outbox, admin=anna)) as http:

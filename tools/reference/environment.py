@@ -14,9 +14,8 @@ from anytrack_async import (
     OAuthSettings,
     WebhookSettings,
 )
-from anytrack_async.cli.console import TOKEN_VARIABLE
-from anytrack_async.cli.listen import SECRET_VARIABLE
 from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
+from anytrack_async.client.environment import CONSOLE_TOKEN_VARIABLE, WEBHOOK_SECRET_VARIABLE
 from anytrack_async.client.locations import LISTEN_VARIABLE, SCHEMA_VARIABLE
 from anytrack_async.destinations.registry import destinations
 from tools.reference.docstrings import attributes
@@ -27,6 +26,7 @@ _HEAD = """\
 <!-- Written by `python -m tools.reference` from the settings classes. -->
 
 `AnyTrackClient.from_env()` and the command line read these. An empty variable counts as not set.
+A variable that nothing reads, and whose name is similar, is logged as a warning.
 [Configuration](configuration.md) tells what can be set in code only.
 """
 
@@ -56,9 +56,10 @@ _OWN = {
     "in transaction mode, such as PgBouncer",
     KEYS_VARIABLE: "keys that encrypt the outbox, separated by commas: the first encrypts, all "
     "decrypt; see [encryption](../operations/encryption.md)",
-    SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see "
+    WEBHOOK_SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see "
     "[webhooks](../webhooks.md)",
-    TOKEN_VARIABLE: "token that `anytrack console` asks for; see [the console](../console.md)",
+    CONSOLE_TOKEN_VARIABLE: "token that `anytrack console` asks for; see "
+    "[the console](../console.md)",
 }
 
 

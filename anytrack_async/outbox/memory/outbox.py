@@ -33,7 +33,7 @@ from anytrack_async.outbox.checks import (
 )
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder
-from anytrack_async.outbox.memory.dead_letter_steps import MemoryDeadLetterSteps
+from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetterSteps
 from anytrack_async.outbox.memory.erasing import MemoryErasing
 from anytrack_async.outbox.memory.history import MemoryHistory
 from anytrack_async.outbox.memory.log import MemoryLog

@@ -24,7 +24,7 @@ from anytrack_async.outbox.postgres.errors import (
     outcome_unknown_error,
     sqlstate,
 )
-from anytrack_async.outbox.postgres.schema import SCHEMA_VERSION, in_schema, migrate, schema_version
+from anytrack_async.outbox.postgres.schema import check_version, in_schema, migrate
 
 if TYPE_CHECKING:
     import asyncpg
@@ -116,7 +116,7 @@ class Database:
             again: whether to do so although its version is that of this release.
 
         Raises:
-            OutboxError: see `migrate`.
+            OutboxError: see `migrate`, or `check_version`.
         """
         try:
             self._pool = await self._connect() if isinstance(self._source, str) else self._source
@@ -125,11 +125,8 @@ class Database:
         async with self.connection() as connection:
             if migrating:
                 await migrate(connection, self.schema, again=again)
-            elif await schema_version(connection, self.schema) < SCHEMA_VERSION:
-                raise OutboxError(
-                    f"the schema {self.schema!r} is missing or not up to date: run `anytrack "
-                    "outbox migrate`"
-                )
+            else:
+                await check_version(connection, self.schema)
 
     async def _connect(self) -> asyncpg.Pool[Any]:
         pool: asyncpg.Pool[Any] = await self._asyncpg.create_pool(

@@ -43,7 +43,7 @@ from anytrack_async.outbox.postgres.claim import (
 )
 from anytrack_async.outbox.postgres.counts import columns as count_columns
 from anytrack_async.outbox.postgres.database import Database
-from anytrack_async.outbox.postgres.dead_letter_steps import PostgresDeadLetterSteps
+from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetterSteps
 from anytrack_async.outbox.postgres.erasing import PostgresErasing
 from anytrack_async.outbox.postgres.errors import slow_append_error
 from anytrack_async.outbox.postgres.history import PostgresHistory

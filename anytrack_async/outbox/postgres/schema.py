@@ -30,6 +30,7 @@ _SCRIPTS = (
     "history_tables",
     "append",
     "claim",
+    "lease",
     "settle",
     "destinations",
     "reports",
@@ -129,6 +130,33 @@ async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> in
             f"release works with version {SCHEMA_VERSION}: upgrade anytrack_async"
         )
     return version
+
+
+_SCHEMAS = """SELECT nspname FROM pg_namespace
+    JOIN pg_class ON relnamespace = pg_namespace.oid AND relname IN ('format', 'arrival', 'lease')
+    GROUP BY nspname HAVING count(*) = 3 ORDER BY nspname LIMIT 5"""
+"""The schemas that have an outbox, by the names of tables: the role may not read each of them."""
+
+
+async def check_version(connection: asyncpg.Connection[Any], schema: str) -> None:
+    """Check that the schema is there and up to date, without changing the database.
+
+    Raises:
+        SchemaVersionError: it is not, or see `schema_version`; the message says what to do.
+    """
+    version = await schema_version(connection, schema)
+    if version == 0:
+        names = [row["nspname"] for row in await connection.fetch(_SCHEMAS)]
+        others = f"has outboxes in {', '.join(map(repr, names))}" if names else "has none"
+        raise SchemaVersionError(
+            f"there is no outbox in the schema {schema!r}; this database {others}: check "
+            "ANYTRACK_OUTBOX_SCHEMA, or run `anytrack outbox migrate` to create it"
+        )
+    if version < SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"the schema {schema!r} has version {version}, and this release needs version "
+            f"{SCHEMA_VERSION}: run `anytrack outbox migrate`"
+        )
 
 
 async def migrate(connection: asyncpg.Connection[Any], schema: str, *, again: bool = False) -> bool:

@@ -28,14 +28,9 @@ from anytrack_async.outbox.checks import (
     unknown_destination_error,
 )
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import stored_memory_bytes
+from anytrack_async.outbox.sqlite.decoding import ClaimResult, StoredEntry, stored_memory_bytes
 from anytrack_async.outbox.sqlite.history.tables import MAX_RANGE
-from anytrack_async.outbox.sqlite.leases import (
-    ClaimResult,
-    StoredEntry,
-    expire_lease,
-    release_leases_of_dead,
-)
+from anytrack_async.outbox.sqlite.leases import expire_lease, release_leases_of_dead
 from anytrack_async.outbox.sqlite.queries import claims as queries
 
 _POSITIONS_PER_STEP = MAX_RANGE

@@ -13,7 +13,7 @@ from anytrack_async.outbox.checks import check_number
 from anytrack_async.outbox.history import PastAttempt
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.decoding import decrypted_record
 from anytrack_async.outbox.sqlite.history.attempts import attempts, delivered_at
 from anytrack_async.outbox.sqlite.queries import log as queries
 

@@ -23,9 +23,10 @@ from anytrack_async.outbox.sqlite.upgrade import (
     format_version,
     vacuum,
 )
-from anytrack_async.outbox.sqlite.wal_bug import due_warning, log_once
 from anytrack_async.outbox.sqlite.write_ahead_log import (
     WriteAheadLog,
+    due_warning,
+    log_once,
     use_wal,
 )
 

@@ -19,8 +19,12 @@ from anytrack_async.outbox.dead_letters import (
 )
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letter_search import reasons_of, search
-from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
-from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
+from anytrack_async.outbox.sqlite.decoding import (
+    DECODED_AT_ONCE,
+    ConversionCache,
+    decrypted_error,
+    decrypted_record,
+)
 from anytrack_async.outbox.sqlite.queries import dead_letters as queries
 from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.queries import reports as report_queries

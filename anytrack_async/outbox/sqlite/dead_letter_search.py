@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from anytrack_async.outbox.dead_letters import DeadLetterFilter, SearchPart
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_error
+from anytrack_async.outbox.sqlite.decoding import decrypted_error
 from anytrack_async.outbox.sqlite.queries import dead_letters as queries
 
 _LAST_POSITION = 2**63 - 1

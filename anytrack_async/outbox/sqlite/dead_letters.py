@@ -12,11 +12,24 @@ from typing import NamedTuple, TypeAlias
 from anytrack_async.codec.storage import Encoded, encode
 from anytrack_async.models.contradiction import summary
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
-from anytrack_async.outbox.methods import DeadLetterMethods, DeadLetterSelection
+from anytrack_async.outbox.dead_letters import (
+    ALL,
+    Action,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterPage,
+    DeadLetterStep,
+)
+from anytrack_async.outbox.methods import (
+    DeadLetterMethods,
+    DeadLetterSelection,
+    DeadLetterStepMethods,
+)
+from anytrack_async.outbox.sqlite import dead_letter_pages
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letter_pages import (
+    StoredDeadLetter,
     decode_dead_letters,
     matching_after,
     matching_ids,
@@ -24,6 +37,7 @@ from anytrack_async.outbox.sqlite.dead_letter_pages import (
     read_by_ids,
     read_page,
 )
+from anytrack_async.outbox.sqlite.dead_letter_search import count_matching
 from anytrack_async.outbox.sqlite.leases import mark_reclaimable
 from anytrack_async.outbox.sqlite.queries import claims as claim_queries
 from anytrack_async.outbox.sqlite.queries import dead_letters as queries
@@ -166,3 +180,63 @@ class SQLiteDeadLetters(SQLiteAccess, DeadLetterMethods):
         encoded = encode(conversion)
         options = (conversion.event_id, encoded, summary(conversion))
         return await self._run(correct, *options)
+
+
+# Step by step
+
+
+_CHANGES: dict[Action, Change] = {"replay": replay, "discard": discard}
+
+_CHANGED_PER_STEP = 500
+"""Dead letters that one step changes: some milliseconds, in which no other process can write."""
+
+
+class SQLiteDeadLetterSteps(SQLiteAccess, DeadLetterStepMethods):
+    """Searches and changes the dead letters of a file step by step; see `SearchesDeadLetters`."""
+
+    async def _names(self, destination: str | None) -> Sequence[str]:
+        return await self._run(names, destination)
+
+    async def _search_dead(
+        self, destination: str | None, where: DeadLetterFilter, after: int, limit: int, within: int
+    ) -> DeadLetterPage:
+        letters, more = list[StoredDeadLetter](), True
+        while more and within > 0 and len(letters) < limit:
+            size = min(within, dead_letter_pages.DEAD_LETTERS_PER_STEP)
+            page = await self._run(read_page, destination, where, after, limit - len(letters), size)
+            letters += page.letters
+            after, more, within = page.after, page.more, within - size
+            if page.is_full:
+                break
+        return DeadLetterPage(
+            letters=await decode_dead_letters(letters, self._cache),
+            after=after if more else None,
+        )
+
+    async def _count_dead(self, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
+        return await self._run(_count, name, where, within)
+
+    async def _change_dead(
+        self, action: Action, name: str, where: DeadLetterFilter, after: int
+    ) -> DeadLetterStep:
+        within = min(_CHANGED_PER_STEP, dead_letter_pages.DEAD_LETTERS_PER_STEP)
+        changed = await self._run(_change, _CHANGES[action], name, where, after, within)
+        return DeadLetterStep(count=changed.rows, after=changed.after)
+
+
+def _change(
+    db: Database,
+    change: Change,
+    name: str,
+    where: DeadLetterFilter,
+    after: int,
+    within: int,
+) -> Changed:
+    names(db, name)  # raises if there is no such destination
+    return change_next(db, change, name, where, after, within)
+
+
+def _count(db: Database, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
+    with db.snapshot():
+        number, end = count_matching(db, name, where, within)
+    return DeadLetterStep(count=number, after=end)

@@ -1,20 +1,26 @@
-"""Decoding the entries of a claim in the event loop, and a cache that makes it rare."""
+"""From stored rows to conversions: decrypting and decoding them, and a cache that makes it rare.
+
+Rows are decrypted in the outbox's thread, and decoded in the event loop. The module `encryption` is
+imported for the first encrypted row, so that it is never loaded for a file without any.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import SEALED, decode
-from anytrack_async.errors import DecodeError
+from anytrack_async.codec.storage import SEALED, decode, memory_bytes
+from anytrack_async.errors import DecodeError, MissingKeyError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Entries, Entry, FailedEntry
-from anytrack_async.outbox.sqlite.leases import ClaimResult, SQLiteClaim, StoredEntry
+from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.queries import log as queries
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
@@ -26,6 +32,55 @@ CACHED_BYTES = 4_096
 """Bytes of a record up to which its conversion is kept in the cache: with 10,000 conversions, the
 cache keeps records of 40 MiB at most. Decoding a larger one again takes less time than sending it.
 """
+
+
+class StoredEntry(NamedTuple):
+    """An entry of a claim as it is in the file.
+
+    Attributes:
+        seq: position in the log.
+        accepted_at: time of acceptance, unix seconds.
+        payload: the encoded conversion.
+        digest: digest of the payload.
+        attempts: number of failed deliveries to this destination so far.
+    """
+
+    seq: int
+    accepted_at: float
+    payload: bytes
+    digest: bytes
+    attempts: int
+
+
+@attrs.frozen(kw_only=True)
+class ClaimResult:
+    """A claim with entries that are not decoded yet.
+
+    Attributes:
+        lease_id: identifies the lease; 0 when nothing could be claimed.
+        entries: the stored entries, in log order.
+        lost_leases: `Claim.lost_leases`.
+        large_bytes: `Claim.large_bytes`.
+        next_due: without entries, when to claim again, unix seconds.
+    """
+
+    lease_id: int = 0
+    entries: Sequence[StoredEntry] = ()
+    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
+    large_bytes: int = 0
+    next_due: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SQLiteClaim(Claim):
+    """A claim as `SQLiteOutbox` returns it.
+
+    Attributes:
+        unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
+            become dead letters when the claim is settled.
+    """
+
+    unreadable: Sequence[FailedEntry] = ()
 
 
 class ConversionCache:
@@ -122,3 +177,65 @@ async def decode_claim(
         large_bytes=result.large_bytes,
         unreadable=unreadable,
     )
+
+
+# Decrypting; these functions take plain rows as well
+
+
+def decrypted_record(
+    db: Database, event_id: str, payload: bytes, digest: bytes
+) -> tuple[bytes, bytes]:
+    """Return payload and digest of a stored record.
+
+    A record that cannot be decrypted although its key is known is damaged: the payload is then
+    `storage.UNDECIPHERABLE`.
+
+    Raises:
+        MissingKeyError: its key is not in the key ring.
+    """
+    if payload[:1] != SEALED:
+        return payload, digest
+    from anytrack_async.outbox.sqlite.encryption import open_record
+
+    return open_record(db, event_id, payload)
+
+
+def stored_memory_bytes(db: Database, seq: int, payload: bytes) -> int:
+    """Return about how many bytes of memory the conversion at position *seq* takes.
+
+    Only its content shows that: 100 KB of numbers take megabytes, and look like text as long as
+    they are encrypted.
+    """
+    if payload[:1] == SEALED:
+        (event_id,) = db.sql.execute(queries.EVENT_ID_AT, (seq,)).fetchone() or ("",)
+        with suppress(MissingKeyError):  # the claim fails when it is decoded
+            payload, _ = decrypted_record(db, event_id, payload, b"")
+    return memory_bytes(payload)
+
+
+def decrypted_error(db: Database, seq: int, destination: str, error: bytes | str) -> str:
+    """Return a stored error text, or a sentence that says that it cannot be decrypted.
+
+    Raises:
+        MissingKeyError: its key is not in the key ring.
+    """
+    if isinstance(error, str):
+        return error
+    from anytrack_async.outbox.sqlite.encryption import open_error
+
+    opened = open_error(db, seq, destination, error)
+    return "the reason cannot be decrypted: it was damaged or changed" if opened is None else opened
+
+
+def decrypted_entries(db: Database, entries: Sequence[StoredEntry]) -> list[StoredEntry]:
+    """Return *entries* of a claim, decrypted.
+
+    Raises:
+        MissingKeyError: the key of an entry is not in the key ring.
+    """
+    decrypted: list[StoredEntry] = []
+    for entry in entries:
+        (event_id,) = db.sql.execute(queries.EVENT_ID_AT, (entry.seq,)).fetchone() or ("",)
+        payload, digest = decrypted_record(db, event_id, entry.payload, entry.digest)
+        decrypted.append(entry._replace(payload=payload, digest=digest))
+    return decrypted

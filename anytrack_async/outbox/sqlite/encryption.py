@@ -32,7 +32,7 @@ from anytrack_async.codec.storage import UNDECIPHERABLE, Encoded
 from anytrack_async.errors import ConfigurationError, DecodeError, MissingKeyError
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.decoding import decrypted_record
 from anytrack_async.outbox.sqlite.queries import encryption as queries
 from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.retention import Step
@@ -66,7 +66,7 @@ class RowCipher:
         sql.execute(queries.LIST_KEY, (self.key_id,))
 
     def seal_rows(self, sql: sqlite3.Connection, ids: list[object], log: list[object]) -> None:
-        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `rows.Rows`."""
+        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `append.Rows`."""
         self.list_key(sql)
         event_ids = cast("list[str]", ids[_EVENT_ID::_IDS_WIDTH])
         for start, event_id in zip(range(0, len(log), _LOG_WIDTH), event_ids, strict=True):
@@ -163,7 +163,7 @@ def _missing_key_error(key_ids: Sequence[str], place: str) -> MissingKeyError:
 
 
 def open_record(db: Database, event_id: str, payload: bytes) -> tuple[bytes, bytes]:
-    """Return payload and digest of an encrypted record; see `decryption.decrypted_record`."""
+    """Return payload and digest of an encrypted record; see `decoding.decrypted_record`."""
     cipher = _cipher_for(db, payload)
     return cipher.open_record(event_id, payload) if cipher else (UNDECIPHERABLE, b"")
 

@@ -16,7 +16,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
 from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
+from anytrack_async.outbox.sqlite.decoding import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import EMPTY_ATTEMPT_ERRORS
 from anytrack_async.outbox.sqlite.queries import claims as claim_queries
 from anytrack_async.outbox.sqlite.queries import dead_letters as dead_letter_queries

@@ -18,11 +18,10 @@ from typing import TypeAlias
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.sqlite.append import Group, Result, append
+from anytrack_async.outbox.sqlite.append import Group, Result, Rows, append, recipients_column
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decoding import CACHED_BYTES
 from anytrack_async.outbox.sqlite.errors import is_locked, locked_error
-from anytrack_async.outbox.sqlite.rows import Rows, recipients_column
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 _GROUP_BYTES = 4 * 2**20

@@ -30,20 +30,18 @@ from anytrack_async.outbox.checks import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import decoding, leases, reports, retention, settlement
+from anytrack_async.outbox.sqlite import decoding, leases, reports, retention
+from anytrack_async.outbox.sqlite.access import with_reserve
+from anytrack_async.outbox.sqlite.append import ENCODED_AT_ONCE, encode_in_steps
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.copying import SQLiteCopying
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.dead_letter_steps import SQLiteDeadLetterSteps
-from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
-from anytrack_async.outbox.sqlite.decryption import decrypted_entries
+from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters, SQLiteDeadLetterSteps
+from anytrack_async.outbox.sqlite.decoding import SQLiteClaim, decrypted_entries
 from anytrack_async.outbox.sqlite.erasing import SQLiteErasing
 from anytrack_async.outbox.sqlite.errors import may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.history.outbox import SQLiteHistory
-from anytrack_async.outbox.sqlite.leases import SQLiteClaim
-from anytrack_async.outbox.sqlite.opening import with_reserve
-from anytrack_async.outbox.sqlite.rows import ENCODED_AT_ONCE, encode_in_steps
 from anytrack_async.outbox.sqlite.verify import Verification, Verifying
 
 if TYPE_CHECKING:
@@ -231,7 +229,7 @@ class SQLiteOutbox(
         failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
-        return await self._run(settlement.settle, claim, failures, remote_ids)
+        return await self._run(leases.settle, claim, failures, remote_ids)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""

@@ -19,7 +19,7 @@ from anytrack_async.models.outcome import Outcome, Report, Status, given_up, not
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_error
+from anytrack_async.outbox.sqlite.decoding import decrypted_error
 from anytrack_async.outbox.sqlite.history.tables import FORGET_HISTORY_OF_DESTINATION
 from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.queries import reports as queries

@@ -22,7 +22,7 @@ from anytrack_async.codec.storage import (
 )
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.decoding import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import ENDLESS_HISTORY
 from anytrack_async.outbox.sqlite.queries import file as queries
 from anytrack_async.outbox.sqlite.queries import log as log_queries

@@ -33,7 +33,7 @@ _EMPTY = "".join(f"DELETE FROM anytrack.{table};" for table in TABLES) + (
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
-    monkeypatch.setattr("anytrack_async.outbox.postgres.dead_letter_steps._CHANGED_PER_STEP", 8)
+    monkeypatch.setattr("anytrack_async.outbox.postgres.dead_letters._CHANGED_PER_STEP", 8)
 
 
 # Between them, these run every function in the database.

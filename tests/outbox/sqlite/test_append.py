@@ -9,7 +9,7 @@ from anytrack_async.errors import UnsendableError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox import checks
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import append, rows
+from anytrack_async.outbox.sqlite import append
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.queries import log as queries
 from anytrack_async.testing.outbox_contract import sale, sales
@@ -40,7 +40,7 @@ async def test_repeats_and_errors_are_reported_beyond_the_capacity(path, clock, 
     await outbox.open(["alpha"])
 
     assert await outbox.append(sales(1)) == [Appended.REPEAT]
-    monkeypatch.delattr(rows, "record_of")
+    monkeypatch.delattr(append, "record_of")
     with pytest.raises(NameError):
         await outbox.append(sales(4))
     await outbox.aclose()

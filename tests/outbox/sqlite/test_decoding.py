@@ -153,7 +153,7 @@ async def test_a_failed_settlement_can_be_repeated_with_the_unreadable_record(
     claim = await outbox.claim("alpha", 9, LEASE)
 
     with monkeypatch.context() as patch:
-        patch.setattr("anytrack_async.outbox.sqlite.settlement.settle", lambda *_: 1 / 0)
+        patch.setattr("anytrack_async.outbox.sqlite.leases.settle", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await outbox.settle(claim)
     assert await outbox.settle(claim)

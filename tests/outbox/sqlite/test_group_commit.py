@@ -12,7 +12,7 @@ import pytest
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import append, group_commit, rows
+from anytrack_async.outbox.sqlite import append, group_commit
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_rules.base import LEASE, orders, sale, sales
@@ -268,14 +268,14 @@ async def test_a_group_can_have_callers_in_several_event_loops(outbox):
 
 
 async def test_a_conversion_that_cannot_be_encoded_fails_its_own_call_only(outbox, monkeypatch):
-    record_of_any = rows.record_of
+    record_of_any = append.record_of
 
     def record_of(conversion):
         if conversion.order_id == "2":
             raise TypeError("made up")
         return record_of_any(conversion)
 
-    monkeypatch.setattr(rows, "record_of", record_of)
+    monkeypatch.setattr(append, "record_of", record_of)
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
         thread.release()

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from anytrack_async import SQLiteOutbox
-from anytrack_async.outbox.sqlite import wal_bug
+from anytrack_async.outbox.sqlite import write_ahead_log
 
 DAY = 86_400
 
@@ -20,7 +20,7 @@ def affected_version(monkeypatch) -> None:
 
 async def open_and_close(path, clock=None) -> None:
     """Open the file as a process of its own would do."""
-    wal_bug.log_once.cache_clear()
+    write_ahead_log.log_once.cache_clear()
     outbox = SQLiteOutbox(path, clock=clock)
     await outbox.open(["meta"])
     await outbox.aclose()
@@ -46,7 +46,7 @@ def warnings(caplog) -> list[str]:
     ],
 )
 def test_the_versions_that_may_damage_a_file_are_known(version, is_affected) -> None:
-    assert wal_bug.has_wal_reset_bug(version) is is_affected
+    assert write_ahead_log.has_wal_reset_bug(version) is is_affected
 
 
 @pytest.mark.asyncio

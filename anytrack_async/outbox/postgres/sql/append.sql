@@ -1,21 +1,25 @@
--- Writing conversions, and numbering them after the commit.
+-- Writing conversions, and giving them positions after the commit.
 --
 -- Errors have codes of their own: ATQF1 no room, ATUD1 unknown destination, ATRC1 wrong isolation
 -- level.
 
--- The time on the clock of the outbox: that of the server, unless a test gives another.
+-- Return the time on the outbox's clock, in unix seconds: that of the server, unless a test passes
+-- p_now. One clock for all workers, so that the clocks of their machines may differ.
 CREATE OR REPLACE FUNCTION anytrack.now_v1(p_now float8) RETURNS float8
 LANGUAGE sql VOLATILE AS $$ SELECT coalesce(p_now, extract(epoch FROM clock_timestamp())::float8) $$;
 
--- Accept conversions: one row per array index. All or none are stored. It holds no lock but those on
--- its own rows, and it may be part of any transaction.
+-- Accept conversions: store all of them, or none. Each array has one value per conversion.
 --
--- p_recipients: names of the destinations they are addressed to; null for all.
--- p_large: bytes of memory of each conversion that is larger than 2 KiB, 0 for others; null if all
---     are small.
--- p_room: how many may be new; null for any number.
--- added: how many are new. first_summaries: null if all are new; else for each conversion null if it
---     is new, and the summary of the first conversion with its event id if it is a repeat.
+-- Nothing here depends on the order in which transactions commit, because the rows get no position
+-- yet: sequence_v1 numbers them after the commit. The function locks nothing but its own rows, so
+-- it may be part of any transaction of an application.
+--
+-- p_recipients: the names of the destinations that all of them are addressed to; null for all.
+-- p_large: the bytes of memory of each conversion that is larger than 2 KiB, 0 for others; null if
+--     all are small.
+-- p_room: how many may be new; null for any number. With more, the error ATQF1 is raised.
+-- added: how many are new. first_summaries: null if all are new; else null for each new conversion,
+--     and for each repeat the summary of the first conversion with its event id.
 CREATE OR REPLACE FUNCTION anytrack.append_v1(
     p_event_ids text[], p_summaries text[], p_payloads bytea[], p_digests bytea[],
     p_recipients text[] DEFAULT NULL, p_large int[] DEFAULT NULL, p_room bigint DEFAULT NULL,
@@ -73,7 +77,8 @@ BEGIN
         VALUES (v_base, added, anytrack.now_v1(p_now), p_recipients, p_large);
 END $$;
 
--- Say that there is no room.
+-- Raise the error ATQF1: the outbox has no room for p_added new conversions. The error undoes what
+-- the call has inserted.
 CREATE OR REPLACE FUNCTION anytrack.refuse_v1(p_added int) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -81,8 +86,9 @@ BEGIN
         USING ERRCODE = 'ATQF1', DETAIL = p_added::text;
 END $$;
 
--- Leave only the new conversions of a call in its arrays, and number them densely: of ids 8 to 12
--- where 9 is a repeat, 10 to 12 become 9 to 11.
+-- Remove the repeats from the arrays of a call, and give the new conversions consecutive ids: of
+-- the ids 8 to 12 where 9 is a repeat, 10 to 12 become 9 to 11. Only rows that this transaction has
+-- inserted are changed, so that no other transaction sees the old ids.
 CREATE OR REPLACE FUNCTION anytrack.new_only_v1(
     p_base bigint, p_event_ids text[], INOUT payloads bytea[], INOUT digests bytea[],
     INOUT large int[], OUT first_summaries text[]
@@ -107,7 +113,8 @@ BEGIN
     END IF;
 END $$;
 
--- A call of more than 4,096 conversions, in parts.
+-- Accept a call of more than 4,096 conversions in parts, because an id has 12 bits for the index in
+-- a call. All parts are in one transaction, so that all or none are stored.
 CREATE OR REPLACE FUNCTION anytrack.append_long_v1(
     p_event_ids text[], p_summaries text[], p_payloads bytea[], p_digests bytea[],
     p_recipients text[], p_large int[], p_room bigint, p_now float8,
@@ -133,12 +140,19 @@ BEGIN
     END IF;
 END $$;
 
--- Number the append calls that were committed since the last time, and return the last position.
+-- Give positions to the append calls that were committed since the last time, and return the last
+-- position. Called before anything is claimed or counted. The isolation level must be READ
+-- COMMITTED: what the last holder of the lock has committed must be seen after the wait for the
+-- lock.
 --
--- An append call is new if its transaction was not visible to the stored snapshot: it began after
--- that (xid >= xmax) or was running then (xid in xip). The new positions and the new snapshot are
--- written by one statement, which has one snapshot. So a transaction that commits late gets a later
--- position, and delays nobody.
+-- Safe in whatever order transactions commit: the newest row of numbering has the snapshot in which
+-- the last numbering looked. An append call is new if that snapshot did not see its transaction,
+-- because the transaction began later (xid >= xmax) or was running (xid in xip). Example:
+-- transactions 100 and 101 append; 101 commits first and gets position 1, and the snapshot that is
+-- stored says that 100 is running. After 100 has committed, it gets position 2. So a late commit
+-- gets a later position: no destination has passed that position yet, and no other append waits for
+-- the commit. Positions and snapshot are written by one statement, so that both belong to the same
+-- moment, and under a lock, so that two processes do not number at once.
 CREATE OR REPLACE FUNCTION anytrack.sequence_v1() RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -177,7 +191,9 @@ BEGIN
     RETURN (SELECT upto FROM anytrack.numbering ORDER BY upto DESC, n DESC LIMIT 1);
 END $$;
 
--- Whether there is something to number; a database that was restored into another server too.
+-- Return whether sequence_v1 has anything to number, without a lock: append calls that the stored
+-- snapshot did not see. Also true if the stored snapshot is from the future, as after a dump was
+-- restored into another server, whose transactions have lower numbers.
 CREATE OR REPLACE FUNCTION anytrack.has_arrivals_v1(p_snap pg_snapshot) RETURNS bool
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -189,9 +205,9 @@ BEGIN
         OR EXISTS (SELECT FROM anytrack.arrival WHERE xid = ANY (v_running));
 END $$;
 
--- Number every append call that has no position, whatever its transaction. After a dump is restored
--- into another server, transactions are numbered anew, and the stored snapshot means nothing. Called
--- with the lock of sequence.
+-- Give positions to all append calls without one, whatever their transactions. After a dump was
+-- restored into another server, the stored snapshot says nothing about its transactions. Called
+-- while the lock of sequence_v1 is held.
 CREATE OR REPLACE FUNCTION anytrack.renumber_v1(p_last anytrack.numbering) RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE

@@ -1,7 +1,7 @@
--- Dead letters: exceptions that are not due. Each function that changes some takes the lock of the
+-- Dead letters: exceptions without a due time. A function that changes some holds the lock of the
 -- destination, so that two of them never wait for each other in a circle.
 
--- Reasons of dead letters of a destination after a position.
+-- Return the reasons of dead letters of a destination after a position, in order, at most p_limit.
 CREATE OR REPLACE FUNCTION anytrack.dead_v1(p_destination text, p_after bigint, p_limit bigint)
 RETURNS TABLE (seq bigint, error text, code text, at float8)
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
@@ -9,7 +9,7 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     WHERE destination = p_destination AND due IS NULL AND seq > p_after ORDER BY seq LIMIT p_limit
 $$;
 
--- Reasons of the dead letters of some event ids.
+-- Return the reasons of the dead letters of some event ids, at all destinations.
 CREATE OR REPLACE FUNCTION anytrack.dead_of_v1(p_event_ids text[])
 RETURNS TABLE (seq bigint, destination text, error text, code text, at float8)
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
@@ -18,8 +18,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     JOIN anytrack.exception AS e ON e.seq = r.seq AND e.due IS NULL
 $$;
 
--- Dead letters at some keys, in order, as long as their records have p_bytes; those of the first
--- position always.
+-- Return the dead letters at some positions and destinations, in order, until their records have
+-- p_bytes; those at the first position always.
 CREATE OR REPLACE FUNCTION anytrack.letters_v1(p_seqs bigint[], p_destinations text[], p_bytes bigint)
 RETURNS TABLE (seq bigint, destination text, payload bytea, digest bytea, attempts int, error text,
     code text, at float8)
@@ -36,7 +36,9 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     WHERE total <= p_bytes OR seq = first ORDER BY seq, destination
 $$;
 
--- Make the dead letters at some positions due now, with no attempts; return how many there were.
+-- Make the dead letters at some positions due now, without attempts; return how many there were.
+-- Under the lock of the destination, and only where they are still dead, so that two replays count
+-- each one once.
 CREATE OR REPLACE FUNCTION anytrack.replay_v1(p_destination text, p_seqs bigint[], p_now float8)
 RETURNS int LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -51,7 +53,8 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Give up the dead letters at some positions for good; return how many there were.
+-- Give up the dead letters at some positions for good; return how many there were. Under the lock
+-- of the destination, and only where they are still dead, so that two discards count each one once.
 CREATE OR REPLACE FUNCTION anytrack.discard_v1(p_destination text, p_seqs bigint[])
 RETURNS int LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -76,8 +79,8 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Replace the conversion with an event id, and replay it where it is dead; return these destinations.
--- Nothing changes if it is dead nowhere.
+-- Replace the conversion with an event id and replay it where it is dead; return these
+-- destinations. Nothing changes if it is dead nowhere.
 CREATE OR REPLACE FUNCTION anytrack.correct_v1(
     p_event_id text, p_summary text, p_payload bytea, p_digest bytea, p_bytes int, p_now float8
 ) RETURNS text[] LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -104,7 +107,7 @@ BEGIN
     RETURN v_names;
 END $$;
 
--- Replace a stored record, and its size where that counts.
+-- Replace the record at a position, and its size in memory in all rows that have the size.
 CREATE OR REPLACE FUNCTION anytrack.replace_v1(
     p_seq bigint, p_id bigint, p_payload bytea, p_digest bytea, p_bytes int
 ) RETURNS void LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$

@@ -1,10 +1,13 @@
 -- Registering destinations, and counting what they have not received.
 
--- The key of the advisory lock on retention.
+-- Return the key of the advisory lock of retention, which removes what no destination needs any
+-- more.
 CREATE OR REPLACE FUNCTION anytrack.retention_lock_v1() RETURNS bigint
 LANGUAGE sql STABLE AS $$ SELECT 'anytrack.retention'::regclass::oid::bigint << 32 $$;
 
--- The position up to which a destination has only exceptions left.
+-- Return the position up to which a destination has everything but its exceptions; null if it is
+-- not registered. Leased and released ranges are not settled, so retention drops nothing that is in
+-- flight.
 CREATE OR REPLACE FUNCTION anytrack.settled_v1(p_destination text) RETURNS bigint
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT coalesce((SELECT min(first) - 1 FROM anytrack.span WHERE destination = p_destination
@@ -13,8 +16,14 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
             ORDER BY cursor DESC LIMIT 1))
 $$;
 
--- Register destinations; those in p_from_start get the conversions that are stored now, and a retry,
--- due now, of each that only an exception of another destination has kept.
+-- Register the destinations that are not registered yet. A new destination gets the conversions
+-- that are accepted from now on. One in p_from_start also gets those that are stored now, and a
+-- retry, due now, of each older conversion that is still stored because of an exception of another
+-- destination.
+--
+-- The lock of retention is held, so that nothing is dropped meanwhile. The start is the last
+-- position of sequence_v1: a transaction that commits later gets a later position, and so is not
+-- missed.
 CREATE OR REPLACE FUNCTION anytrack.register_v1(
     p_names text[], p_from_start text[], p_now float8
 ) RETURNS void LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -54,14 +63,16 @@ BEGIN
     END LOOP;
 END $$;
 
--- The append call that a position is in.
+-- Return the append call that a position is in; no row if it was forgotten.
 CREATE OR REPLACE FUNCTION anytrack.page_at_v1(p_seq bigint) RETURNS SETOF anytrack.page
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT * FROM (SELECT * FROM anytrack.page WHERE place <= p_seq ORDER BY place DESC LIMIT 1) AS p
         WHERE place + n > p_seq
 $$;
 
--- Remove a destination with everything that only it has.
+-- Remove a destination with everything that only this destination has. The lock of retention and
+-- that of the destination are held, so that neither retention nor a claim works with half of the
+-- rows.
 CREATE OR REPLACE FUNCTION anytrack.forget_v1(p_destination text) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 BEGIN
@@ -81,9 +92,9 @@ BEGIN
     DELETE FROM anytrack.destination WHERE name = p_destination;
 END $$;
 
--- For each destination the numbers of its depth, the conversions that it has received, and when the
--- oldest that waits was accepted. Without any destination, one row with the name '' and the number
--- of conversions that are stored.
+-- Return for each destination how many conversions wait, are in flight, are retrying, are dead, and
+-- were delivered. Without any destination, return one row with the name '' and the number of stored
+-- conversions.
 CREATE OR REPLACE FUNCTION anytrack.depths_v1(p_now float8) RETURNS TABLE (
     now float8, name text, waiting bigint, in_flight bigint, retrying bigint, dead bigint,
     delivered bigint
@@ -124,7 +135,8 @@ BEGIN
     END IF;
 END $$;
 
--- When the oldest conversion that each destination still has to get was accepted.
+-- Return for each destination when the oldest conversion was accepted that it still has to get; no
+-- row for a destination that has everything.
 CREATE OR REPLACE FUNCTION anytrack.oldest_v1(p_now float8) RETURNS TABLE (now float8, name text, at float8)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column

@@ -1,6 +1,7 @@
--- Reading everything that is stored, to erase a person's data, and listing and checking it.
+-- Reading everything that is stored, to erase a person's data, to list it, and to check it.
 
--- Some records after an id, in order: at most p_limit, and of p_bytes unless it is a single one.
+-- Return some records after an id, in order: at most p_limit, and at most p_bytes unless it is one
+-- record. Those that have no position yet are returned too.
 CREATE OR REPLACE FUNCTION anytrack.stored_v1(p_after bigint, p_limit int, p_bytes bigint)
 RETURNS TABLE (id bigint, payload bytea, digest bytea)
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
@@ -11,9 +12,13 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     ) AS counted WHERE total <= p_bytes OR n = 1 ORDER BY id
 $$;
 
--- Replace a record if it still has a digest, and empty the reasons of its failures, as a service may
--- have quoted the person. seq is null if it has no position yet, in_flight the destinations for which
--- it is claimed. Nothing is returned if it was replaced or dropped meanwhile.
+-- Replace a record if it still has the digest that was read, and empty the reasons of its failures,
+-- in which a service may have quoted the person. Returns nothing if the record was replaced or
+-- dropped since it was read.
+--
+-- seq: its position; null if it has none yet. in_flight: the destinations that it is claimed for.
+--     Of two changes at once, the second waits for the first, finds another digest, and changes
+--     nothing.
 CREATE OR REPLACE FUNCTION anytrack.erase_v1(
     p_id bigint, p_old_digest bytea, p_payload bytea, p_digest bytea, p_bytes int
 ) RETURNS TABLE (seq bigint, in_flight text[])
@@ -45,7 +50,8 @@ BEGIN
         ORDER BY 1)::text[];
 END $$;
 
--- Positions and event ids of conversions that were accepted in a period, after a position.
+-- Return positions and event ids of conversions after a position that were accepted between two
+-- times, in order, at most p_limit.
 CREATE OR REPLACE FUNCTION anytrack.accepted_v1(
     p_since float8, p_until float8, p_after bigint, p_limit bigint
 ) RETURNS TABLE (seq bigint, event_id text)
@@ -78,7 +84,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- What is wrong in the tables: a sentence for each kind of damage.
+-- Return what is wrong in the tables: a sentence for each kind of damage, no row if all is well.
 CREATE OR REPLACE FUNCTION anytrack.verify_v1() RETURNS TABLE (problem text)
 LANGUAGE plpgsql SET jit = off AS $$
 BEGIN

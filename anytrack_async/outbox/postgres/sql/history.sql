@@ -1,6 +1,8 @@
--- The history: counting, merging and forgetting counts, and reading.
+-- The history: counting outcomes, merging and deleting counts, and reading what was recorded.
 
--- Add counts: of accepted conversions by hour and kind, and of outcomes by minute.
+-- Add counts: of accepted conversions by hour and kind, and of outcomes by minute. Rows are only
+-- inserted, so that no transaction waits for another one that counts the same; merge_v1 adds them
+-- up later.
 CREATE OR REPLACE FUNCTION anytrack.count_v1(
     p_hours bigint[], p_types text[], p_currencies text[], p_sources text[], p_campaigns text[],
     p_accepted bigint[], p_values text[], p_minutes bigint[], p_destinations text[],
@@ -16,8 +18,9 @@ CREATE OR REPLACE FUNCTION anytrack.count_v1(
             p_minutes, p_destinations, p_statuses, p_codes, p_outcomes, p_seconds);
 $$;
 
--- Accept conversions in a transaction of somebody else, and count them in it. Kinds that are counted
--- are given as columns, without the hour. If some of the conversions are repeats, nothing is counted.
+-- Accept conversions in a transaction of the application, and count them in it, so that both are
+-- undone together. The kinds to count are given as columns, without the hour. If some of the
+-- conversions are repeats, nothing is counted.
 CREATE OR REPLACE FUNCTION anytrack.append_v2(
     p_event_ids text[], p_summaries text[], p_payloads bytea[], p_digests bytea[],
     p_recipients text[], p_large int[], p_room bigint, p_now float8, p_types text[],
@@ -38,8 +41,8 @@ BEGIN
     END IF;
 END $$;
 
--- Record and count the attempts of a lease that ended without a result, before it is returned. The
--- reason is the same for all, so it is not stored.
+-- Record and count the attempts of a lease that ended without a result, before its conversions are
+-- returned. The reason is the same for all, so it is not stored.
 CREATE OR REPLACE FUNCTION anytrack.add_lost_v1(p_lease bigint, p_at float8) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO anytrack.new_outcomes (minute, destination, status, code, count, seconds)
@@ -65,8 +68,9 @@ LANGUAGE sql AS $$
                 WHERE lease = p_lease AND lease <> 0) AS lost
 $$;
 
--- Drop conversions as prune_v1 does, and merge and forget counts: those of before p_counts_before
--- seconds, and of more than a day ahead, from when the clock of the server was wrong.
+-- Drop conversions as prune_v1 does, then merge the counts, and delete counts older than
+-- p_counts_kept seconds and more than a day ahead, which were written while the clock of the server
+-- was wrong. Another process that does the same at this moment makes this call return at once.
 CREATE OR REPLACE FUNCTION anytrack.prune_v2(
     p_rows int, p_remember float8, p_counts_kept float8, p_now float8,
     OUT dropped bigint, OUT more bool
@@ -87,8 +91,8 @@ BEGIN
         OR hour > v_now + 86400;
 END $$;
 
--- Merge the counts, so that they can be read with the names that are counted apart; not on a replica,
--- or while retention does the same.
+-- Merge the counts, so that they can be read with the names of sources and campaigns that are
+-- counted apart. Does nothing on a replica, or while another process holds the lock of retention.
 CREATE OR REPLACE FUNCTION anytrack.merge_v1() RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 BEGIN
@@ -101,6 +105,8 @@ BEGIN
     END IF;
 END $$;
 
+-- Move the new counts of outcomes into the merged ones. One statement deletes and adds, so a row
+-- that another transaction commits meanwhile stays for the next time.
 CREATE OR REPLACE FUNCTION anytrack.merge_outcomes_v1() RETURNS void LANGUAGE sql AS $$
     WITH taken AS (DELETE FROM anytrack.new_outcomes RETURNING *)
     INSERT INTO anytrack.history_outcomes AS merged
@@ -111,7 +117,8 @@ CREATE OR REPLACE FUNCTION anytrack.merge_outcomes_v1() RETURNS void LANGUAGE sq
             SET count = merged.count + excluded.count, seconds = merged.seconds + excluded.seconds
 $$;
 
--- Of a day, 500 pairs of source and campaign are counted apart, the first ones; the rest as 'other'.
+-- Move the new counts of accepted conversions into the merged ones. Of a day, the first 500 pairs
+-- of source and campaign are counted apart, all others as 'other'.
 CREATE OR REPLACE FUNCTION anytrack.merge_accepted_v1() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_day bigint;
@@ -144,7 +151,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- The outcomes of a period, of one destination or all.
+-- Return the outcomes of a period, of one destination or of all: merged counts and new ones
+-- together.
 CREATE OR REPLACE FUNCTION anytrack.outcomes_v1(p_since float8, p_until float8, p_destination text)
 RETURNS TABLE (minute bigint, destination text, status text, code text, count bigint, seconds float8)
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
@@ -156,7 +164,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     GROUP BY minute, destination, status, code
 $$;
 
--- The conversions accepted in a period.
+-- Return the counts of conversions that were accepted in a period: merged counts and new ones
+-- together.
 CREATE OR REPLACE FUNCTION anytrack.accepted_counts_v1(p_since float8, p_until float8)
 RETURNS TABLE (hour bigint, conversion_type text, currency text, source text, campaign text,
     count bigint, value numeric)
@@ -169,8 +178,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     GROUP BY hour, conversion_type, currency, source, campaign
 $$;
 
--- The attempts at a conversion that are kept, oldest first. Those at whole batches are few, so
--- looking at each later one is quick.
+-- Return the attempts at a conversion that are kept, oldest first. Attempts at whole batches are
+-- few, so that looking at each later one takes little time.
 CREATE OR REPLACE FUNCTION anytrack.attempts_v1(p_event_id text) RETURNS TABLE (
     last bigint, destination text, at float8, number int, status text, code text, http_status int,
     error text, due float8
@@ -185,8 +194,9 @@ CREATE OR REPLACE FUNCTION anytrack.attempts_v1(p_event_id text) RETURNS TABLE (
     ORDER BY a.id
 $$;
 
--- Add attempts that another outbox has recorded; those that are here already change nothing. What was
--- recorded when a dead letter was copied gives way to the attempt that it died of.
+-- Add attempts that another outbox has recorded. Attempts that are here already change nothing, so
+-- that an interrupted copy can be repeated. What was recorded when a dead letter was copied is
+-- replaced by the attempt that it died of.
 CREATE OR REPLACE FUNCTION anytrack.add_attempts_v1(
     p_seqs bigint[], p_destinations text[], p_ats float8[], p_numbers int[], p_statuses text[],
     p_codes text[], p_https int[], p_errors text[], p_dues float8[]
@@ -211,8 +221,8 @@ CREATE OR REPLACE FUNCTION anytrack.add_attempts_v1(
         FROM given ORDER BY at
 $$;
 
--- When each destination confirmed a conversion, which may since have failed there: with its batch, or
--- after failed attempts.
+-- Return when each destination confirmed a conversion, with its batch or after failed attempts. It
+-- may have failed there since, after a replay.
 CREATE OR REPLACE FUNCTION anytrack.delivered_at_v1(p_event_id text)
 RETURNS TABLE (destination text, at float8)
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
@@ -226,7 +236,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     WHERE batch.first <= r.seq OR retried.at IS NOT NULL
 $$;
 
--- The conversions with some event ids; accepted at a time, and with a payload, if they are stored.
+-- Return the conversions with some event ids. Time and payload are null for those that are only
+-- remembered.
 CREATE OR REPLACE FUNCTION anytrack.remembered_v1(p_event_ids text[]) RETURNS TABLE (
     seq bigint, event_id text, summary text, recipients text[], at float8, payload bytea, digest bytea
 ) LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
@@ -238,8 +249,9 @@ CREATE OR REPLACE FUNCTION anytrack.remembered_v1(p_event_ids text[]) RETURNS TA
     LEFT JOIN anytrack.log ON log.id = ids.id
 $$;
 
--- The newest remembered conversions below a position: p_limit, or fewer if their records have
--- p_bytes. Event ids are looked up by a range, because their index cannot find single ones fast.
+-- Return the newest remembered conversions below a position, newest first: p_limit, or fewer if
+-- their records have p_bytes. Event ids are looked up by a range of ids, because their index (BRIN)
+-- finds single ids slowly.
 CREATE OR REPLACE FUNCTION anytrack.newest_v1(p_before bigint, p_limit int, p_bytes bigint)
 RETURNS TABLE (
     seq bigint, event_id text, summary text, recipients text[], at float8, payload bytea, digest bytea
@@ -286,9 +298,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- Search the newest stored conversions below a position: p_limit, or fewer if they have p_bytes.
--- Those that contain one of p_texts are returned, all if that is null; in the end a row without a
--- payload, whose seq is the position below which to go on, 0 if there are no more.
+-- Search the newest p_limit stored conversions below a position, or fewer if they have p_bytes.
+--
+-- Returns those that contain one of p_texts, or all if that is null. The last row has no payload;
+-- its seq is the position below which to go on, 0 at the end.
 CREATE OR REPLACE FUNCTION anytrack.search_v1(
     p_before bigint, p_limit int, p_bytes bigint, p_texts bytea[]
 ) RETURNS TABLE (seq bigint, payload bytea, digest bytea)

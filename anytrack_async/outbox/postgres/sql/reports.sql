@@ -1,6 +1,6 @@
--- What became of conversions.
+-- Reading: the outcomes of conversions, and stored records.
 
--- The conversions of some event ids: their position (null if they are not numbered yet), when they
+-- Return the conversions of some event ids: their positions (null if they have none yet), when they
 -- were dropped if that was later than those around them, and whether they are still stored.
 CREATE OR REPLACE FUNCTION anytrack.records_v1(p_event_ids text[]) RETURNS TABLE (
     event_id text, id bigint, seq bigint, recipients text[], dropped_at float8, is_stored bool
@@ -17,11 +17,13 @@ CREATE OR REPLACE FUNCTION anytrack.records_v1(p_event_ids text[]) RETURNS TABLE
     LEFT JOIN anytrack.log ON log.id = ids.id
 $$;
 
--- The outcomes of some event ids at the destinations that they concern.
+-- Return the outcomes of some event ids at the destinations that they concern.
 --
--- A conversion concerns a destination that it is addressed to, if it is behind the start of it. A
--- destination that started at the beginning of the log also gets earlier ones that were still stored
--- when it was registered, at since. state is d: discarded, x: dead, w: waiting, or empty: delivered.
+-- A conversion concerns a destination that it is addressed to if its position is after the start of
+-- the destination. A destination that was registered from the start of the log also gets earlier
+-- ones that were still stored at that time, since. state is d for discarded, x for dead, w for
+-- waiting, and empty for delivered. A conversion without a position, which was just committed, is
+-- waiting everywhere.
 CREATE OR REPLACE FUNCTION anytrack.reports_v2(p_event_ids text[]) RETURNS TABLE (
     event_id text, destination text, state text, attempts int, error text, code text,
     pack_offset bigint, packed bytea, seq bigint
@@ -53,7 +55,7 @@ CREATE OR REPLACE FUNCTION anytrack.reports_v2(p_event_ids text[]) RETURNS TABLE
         ORDER BY remote_ids.last LIMIT 1) AS remote ON remote.first <= r.seq
 $$;
 
--- The same as programs of the first release call it.
+-- reports_v2 as programs of the first release call it.
 CREATE OR REPLACE FUNCTION anytrack.reports_v1(p_event_ids text[]) RETURNS TABLE (
     event_id text, destination text, state text, attempts int, error text, code text,
     pack_offset bigint, packed bytea
@@ -62,7 +64,7 @@ CREATE OR REPLACE FUNCTION anytrack.reports_v1(p_event_ids text[]) RETURNS TABLE
     FROM anytrack.reports_v2(p_event_ids)
 $$;
 
--- The records at some ranges of positions that are addressed to a destination.
+-- Return the records at some ranges of positions that are addressed to a destination.
 CREATE OR REPLACE FUNCTION anytrack.read_v1(
     p_firsts bigint[], p_lasts bigint[], p_destination text
 ) RETURNS TABLE (seq bigint, at float8, payload bytea, digest bytea)
@@ -77,8 +79,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     WHERE page.recipients IS NULL OR p_destination = ANY (page.recipients)
 $$;
 
--- Records that a destination has still to get, in order: those with a retry, in ranges, and beyond
--- the cursor.
+-- Return the records that a destination has still to get, in order, at most p_limit: its retries,
+-- its leased and released ranges, and everything behind its cursor.
 CREATE OR REPLACE FUNCTION anytrack.undelivered_v1(p_destination text, p_limit bigint)
 RETURNS TABLE (seq bigint, payload bytea, digest bytea)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$

@@ -1,7 +1,10 @@
--- Dropping conversions that every destination has, and forgetting their event ids later. One process
--- at a time does it; the others find the lock taken and return. Each call is one step.
+-- Dropping conversions that every destination has, and forgetting their event ids later. One
+-- process at a time does so: others find its lock taken and return. Each call is a step of bounded
+-- size.
 
--- Drop what can be dropped: up to p_rows positions. more is true if another step may find more.
+-- Take one step: drop conversions at up to p_rows positions for each reason, and forget event ids
+-- that were dropped more than p_remember seconds ago. more: whether another step may find more.
+-- Returns at once if another process is doing it.
 CREATE OR REPLACE FUNCTION anytrack.prune_v1(
     p_rows int, p_remember float8, p_now float8, OUT dropped bigint, OUT more bool
 ) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -29,8 +32,10 @@ BEGIN
     more := anytrack.forget_late_v1(p_rows, v_now - p_remember) OR more;
 END $$;
 
--- Delete arrivals that have a position. What has none, though its transaction is over, gets one: it
--- can only be left behind where a database was restored and written to before anybody claimed.
+-- Delete the arrivals that have a position and whose transactions had ended before the stored
+-- snapshot, so that they are never new again. An arrival that has none although its transaction is
+-- over gets one: it can only be left behind where a database was restored, and written to before
+-- anything was claimed.
 CREATE OR REPLACE FUNCTION anytrack.tidy_v1() RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -47,7 +52,7 @@ BEGIN
     END IF;
 END $$;
 
--- The positions at which an exception ended: drop their conversions if nothing needs them.
+-- Drop the conversions at the positions where an exception ended, if no destination needs them.
 CREATE OR REPLACE FUNCTION anytrack.drop_reclaimable_v1(
     p_rows int, p_now float8, OUT dropped bigint, OUT more bool
 ) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -71,14 +76,17 @@ BEGIN
     SELECT count(*) INTO dropped FROM gone;
 END $$;
 
--- Whether each recipient is registered, and has everything up to a position but for exceptions.
+-- Return whether each recipient is registered and has everything up to a position, except
+-- exceptions.
 CREATE OR REPLACE FUNCTION anytrack.has_all_v1(p_recipients text[], p_seq bigint) RETURNS bool
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT coalesce(bool_and(coalesce(anytrack.settled_v1(name) >= p_seq, false)), false)
     FROM unnest(p_recipients) AS name
 $$;
 
--- The positions that every destination has passed.
+-- Drop the conversions at the next positions that every destination has settled, except those with
+-- an exception. Nothing appears at these positions later, because sequence_v1 gives each position
+-- once.
 CREATE OR REPLACE FUNCTION anytrack.drop_settled_v1(
     p_rows int, p_now float8, OUT dropped bigint, OUT more bool
 ) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -108,8 +116,8 @@ BEGIN
     more := v_last < v_settled;
 END $$;
 
--- Append calls that are addressed to some destinations only, which all have them, although another
--- destination is behind.
+-- Drop the conversions of append calls that are addressed to some destinations only, if all of
+-- these have them, although another destination is behind.
 CREATE OR REPLACE FUNCTION anytrack.drop_addressed_v1(
     p_rows int, p_now float8, OUT dropped bigint, OUT more bool
 ) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -138,7 +146,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Whether something in a range of positions is still stored, or was dropped late and is remembered.
+-- Return whether anything in a range of positions is still stored, or its event id is still
+-- remembered because it was dropped later than those around it.
 CREATE OR REPLACE FUNCTION anytrack.is_remembered_v1(p_first bigint, p_last bigint) RETURNS bool
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT p_last > (SELECT forgotten FROM anytrack.retention)
@@ -152,8 +161,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
             AND dropped_at < 'infinity')
 $$;
 
--- Forget the event ids of conversions that were dropped before a moment, except late ones; return
--- whether there may be more.
+-- Forget the event ids of conversions that were dropped before a time, except those that were
+-- dropped later than the ones around them; return whether there may be more.
 CREATE OR REPLACE FUNCTION anytrack.forget_ids_v1(p_rows int, p_before float8) RETURNS bool
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -180,7 +189,7 @@ BEGIN
     RETURN v_last < v_dropped;
 END $$;
 
--- Forget what is known about positions whose event ids are forgotten.
+-- Delete everything else about the positions in a range whose event ids are forgotten.
 CREATE OR REPLACE FUNCTION anytrack.forget_rest_v1(p_first bigint, p_last bigint) RETURNS void
 LANGUAGE sql SET jit = off SET enable_seqscan = off AS $$
     DELETE FROM anytrack.discarded WHERE seq BETWEEN p_first AND p_last
@@ -203,8 +212,8 @@ LANGUAGE sql SET jit = off SET enable_seqscan = off AS $$
         AND NOT anytrack.is_remembered_v1(place, place + n - 1);
 $$;
 
--- Forget the event ids of conversions that were dropped later than those around them; return whether
--- there may be more.
+-- Forget the event ids of conversions that were dropped later than those around them, and before a
+-- time; return whether there may be more.
 CREATE OR REPLACE FUNCTION anytrack.forget_late_v1(p_rows int, p_before float8) RETURNS bool
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE

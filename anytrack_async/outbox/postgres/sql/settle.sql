@@ -1,8 +1,9 @@
--- Ending claims. Deleting the lease is what decides: it is there for one worker only, so a worker
--- that was too late changes nothing. While a snapshot is held, the index of lease by destination has
--- a deleted row for each claim since then, so nothing may look for a lease there that has its id.
+-- Ending claims. The statement that deletes the row of the lease decides: only one transaction can
+-- delete a row, so a worker that was too late changes nothing. Each lease is looked up by its id
+-- alone: as long as a long transaction holds a snapshot, the index by destination has a deleted row
+-- for each claim since then, and reading along them would take longer with every claim.
 
--- End a claim of which everything was delivered; false if the lease was lost.
+-- End a claim of which everything was delivered; return false if its lease was lost.
 CREATE OR REPLACE FUNCTION anytrack.settle_v2(p_destination text, p_lease bigint, p_now float8)
 RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -21,9 +22,9 @@ BEGIN
     RETURN true;
 END $$;
 
--- Delete the ranges and retries of a lease and return how many retries there were. When they were
--- delivered is recorded, except for the retries at the positions p_failed. The conversions of retries
--- may be dropped, where retention has looked already.
+-- Delete the ranges and retries of a lease that was deleted, and return how many retries there
+-- were. The time of delivery is recorded, except for retries at the positions p_failed. The
+-- positions of the retries are noted for retention, which may have passed them already.
 CREATE OR REPLACE FUNCTION anytrack.end_lease_v2(
     p_destination text, p_lease bigint, p_failed bigint[], p_at float8
 ) RETURNS int LANGUAGE plpgsql AS $$
@@ -51,10 +52,13 @@ BEGIN
     RETURN v_ended;
 END $$;
 
--- End a claim with failures, or with ids that the destination gave; false if the lease was lost.
+-- End a claim in which some conversions failed, or for which the destination gave ids; return false
+-- if its lease was lost.
 --
--- p_caller: the caller's time now; p_dues are on its clock. A null due makes a dead letter. p_https:
--- the status of each response, where that is known.
+-- p_seqs, p_attempts, p_dues, p_errors, p_codes, p_https: the failed conversions. A null due makes
+--     a dead letter. p_https: the HTTP status of each response, null if there is none.
+-- p_lasts, p_firsts, p_packs: the ids that the destination gave, packed by ranges of positions.
+-- p_caller: the time on the caller's clock, which p_dues are on too.
 CREATE OR REPLACE FUNCTION anytrack.settle_failed_v2(
     p_destination text, p_lease bigint, p_seqs bigint[], p_attempts int[], p_dues float8[],
     p_errors text[], p_codes text[], p_https int[], p_lasts bigint[], p_firsts bigint[],
@@ -99,10 +103,11 @@ BEGIN
     RETURN true;
 END $$;
 
--- The same as programs of the first release call it.
+-- settle_v2 as programs of the first release call it.
 CREATE OR REPLACE FUNCTION anytrack.settle_v1(p_destination text, p_lease bigint) RETURNS bool
 LANGUAGE sql AS $$ SELECT anytrack.settle_v2(p_destination, p_lease, NULL) $$;
 
+-- settle_failed_v2 as programs of the first release call it.
 CREATE OR REPLACE FUNCTION anytrack.settle_failed_v1(
     p_destination text, p_lease bigint, p_seqs bigint[], p_attempts int[], p_dues float8[],
     p_errors text[], p_codes text[], p_lasts bigint[], p_firsts bigint[], p_packs bytea[],
@@ -112,14 +117,14 @@ CREATE OR REPLACE FUNCTION anytrack.settle_failed_v1(
         p_codes, NULL, p_lasts, p_firsts, p_packs, p_caller, p_now)
 $$;
 
--- Bytes of memory of the conversion at a position, 0 if it is small.
+-- Return the bytes of memory of the conversion at a position, 0 if it is small.
 CREATE OR REPLACE FUNCTION anytrack.bytes_of_v1(p_seq bigint) RETURNS int
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT coalesce(large[p_seq - place + 1], 0) FROM anytrack.page
         WHERE place <= p_seq ORDER BY place DESC LIMIT 1
 $$;
 
--- Extend a lease; false if it was lost.
+-- Extend a lease; return false if it was lost.
 CREATE OR REPLACE FUNCTION anytrack.renew_v1(
     p_destination text, p_lease bigint, p_seconds float8, p_now float8
 ) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -131,7 +136,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Return a claim undelivered, due at p_due on the caller's clock; false if the lease was lost.
+-- Return the conversions of a claim undelivered, due at p_due on the caller's clock, of which
+-- p_caller is the present time; return false if the lease was lost.
 CREATE OR REPLACE FUNCTION anytrack.release_v1(
     p_destination text, p_lease bigint, p_due float8, p_attempts int, p_caller float8, p_now float8
 ) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
@@ -147,7 +153,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Return a claim undelivered after a failure, which is recorded for some of its positions, as ranges.
+-- Do what release_v1 does, after a failure, and record the failure for some ranges of positions of
+-- the claim, with the number of the attempt and the reason of each range.
 CREATE OR REPLACE FUNCTION anytrack.release_v2(
     p_destination text, p_lease bigint, p_due float8, p_attempts int, p_caller float8, p_now float8,
     p_firsts bigint[], p_lasts bigint[], p_numbers int[], p_errors text[], p_code text, p_http int

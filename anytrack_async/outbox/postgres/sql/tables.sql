@@ -1,10 +1,14 @@
--- The tables of an outbox in PostgreSQL. The schema is called anytrack here; the program puts in the
--- name that the operator chose. Running this script again changes nothing.
+-- The tables of an outbox in PostgreSQL. The schema is called anytrack here; the program replaces
+-- that by the name which the operator chose. Running this script again changes nothing.
 --
--- Two kinds of numbers tell conversions apart. An id is given when a conversion is written: the
--- number of its append call, shifted by 12 bits, plus its index in the call. A position (seq, place)
--- is given after the commit, by the function sequence: positions are dense, and in the order in
--- which destinations get the conversions. Nothing but page connects the two.
+-- A conversion has two numbers. Its id is given when it is written: the number of its append call,
+-- times 4,096, plus its index in the call. Its position (seq; that of a whole call is called place)
+-- is given after the commit, by the function sequence_v1. Positions have no gaps, and are the order
+-- in which destinations get the conversions. The table page is the only connection of the two.
+--
+-- Two numbers, because transactions commit in any order. Call 7 may commit after call 8; if
+-- destinations went by ids, one that has passed call 8 would never look for call 7 again. With
+-- positions, call 8 is first and call 7 comes behind it.
 
 CREATE SCHEMA IF NOT EXISTS anytrack;
 
@@ -31,10 +35,11 @@ CREATE TABLE IF NOT EXISTS anytrack.ids (
 );
 CREATE INDEX IF NOT EXISTS ids_id ON anytrack.ids USING brin (id) WITH (pages_per_range = 32);
 
--- Append calls: written in the transaction that accepts the conversions, numbered after its commit.
--- block is the id of the first conversion, n their number. recipients are the destinations they are
--- addressed to, null for all. An index of block would slow single appends down by a tenth. large has the bytes of memory of each, 0 for small ones; null if all
--- are small.
+-- Append calls: written in the transaction that accepts the conversions, and given positions after
+-- its commit. block is the id of the first conversion, n their number, xid the transaction.
+-- recipients are the destinations that they are addressed to, null for all. large has the bytes of
+-- memory of each conversion, 0 for small ones; it is null if all are small. There is no index of
+-- block, which would make single appends slower by a tenth.
 CREATE TABLE IF NOT EXISTS anytrack.arrival (
     block bigint NOT NULL,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -45,7 +50,7 @@ CREATE TABLE IF NOT EXISTS anytrack.arrival (
 );
 CREATE INDEX IF NOT EXISTS arrival_xid ON anytrack.arrival (xid);
 
--- Numbered append calls: place is the position of the first conversion. dropped_at is when the
+-- Append calls with positions: place is the position of the first conversion. dropped_at is when the
 -- conversions were dropped, if that was before those around them.
 CREATE TABLE IF NOT EXISTS anytrack.page (
     place bigint PRIMARY KEY,
@@ -60,9 +65,10 @@ CREATE INDEX IF NOT EXISTS page_special ON anytrack.page (place)
     WHERE recipients IS NOT NULL OR large IS NOT NULL;
 CREATE INDEX IF NOT EXISTS page_dropped ON anytrack.page (dropped_at) WHERE dropped_at IS NOT NULL;
 
--- How far the append calls are numbered: the newest row counts, earlier ones are deleted. It is
--- replaced rather than updated: while a long transaction is open, every reader would have to walk
--- along all versions of an updated row.
+-- The last position that was given (upto), by which numbering (n), and the snapshot in which that
+-- looked for new append calls (snap): only the newest row counts, and earlier ones are deleted. A new
+-- row rather than an update: while a long transaction is open, every reader would have to go through
+-- all versions of an updated row.
 CREATE TABLE IF NOT EXISTS anytrack.numbering (
     upto bigint,
     n bigint,
@@ -70,9 +76,10 @@ CREATE TABLE IF NOT EXISTS anytrack.numbering (
     PRIMARY KEY (upto, n)
 );
 
--- Destinations: where one started (and since when, if that was at the beginning of the log, with
--- some inherited exceptions), and how many of its conversions wait for a retry, are dead or were
--- discarded. The row changes with exceptions only.
+-- Destinations: the position after which a destination started, and how many of its conversions wait
+-- for a retry (pending), are dead, or were discarded. since is when it was registered, if it started
+-- at the beginning of the log; inherited counts the retries that it then got. The row changes only
+-- when exceptions are added or end.
 CREATE TABLE IF NOT EXISTS anytrack.destination (
     name text COLLATE "C" PRIMARY KEY,
     start bigint NOT NULL,
@@ -83,9 +90,10 @@ CREATE TABLE IF NOT EXISTS anytrack.destination (
     discarded bigint NOT NULL DEFAULT 0
 );
 
--- The cursor of each destination: the newest row counts, as in numbering. skipped counts the
--- conversions for others before the cursor. No lease ends before floor, which is that of the first
--- lease as the last claim found it: the look for the first lease need not walk along all deleted ones.
+-- The cursor of each destination: only the row with the greatest cursor counts, as in numbering.
+-- skipped counts the conversions before the cursor that are addressed to others. No lease ends before
+-- floor, which the last claim has set to the end of the first lease: so a search for the first lease
+-- begins there, and does not go through all deleted ones.
 CREATE TABLE IF NOT EXISTS anytrack.progress (
     destination text COLLATE "C",
     cursor bigint,
@@ -94,9 +102,10 @@ CREATE TABLE IF NOT EXISTS anytrack.progress (
     PRIMARY KEY (destination, cursor)
 );
 
--- The right to deliver some conversions until a moment. Ids are random: after a crash, PostgreSQL
--- gives numbers of a sequence out again, and a late worker could end the lease of another. owner is
--- the outbox object that holds it; alone is 1 for an isolated conversion, 2 for its last attempt.
+-- Leases: the right of a worker to some conversions until a time. Ids are random, because after a
+-- crash, PostgreSQL may give a number of a sequence again, so that a late worker could end the lease
+-- of another one. owner is the outbox object that holds the lease; alone is 1 for an isolated
+-- conversion, 2 if it is on its last attempt, else 0.
 CREATE TABLE IF NOT EXISTS anytrack.lease (
     id bigint PRIMARY KEY,
     destination text COLLATE "C" NOT NULL,
@@ -107,8 +116,9 @@ CREATE TABLE IF NOT EXISTS anytrack.lease (
 CREATE INDEX IF NOT EXISTS lease_until ON anytrack.lease (destination, until);
 CREATE INDEX IF NOT EXISTS lease_alone ON anytrack.lease (owner) WHERE alone > 0;
 
--- Ranges behind a cursor that are not settled: leased, or released until due. size counts their
--- conversions that are addressed to the destination, lost the leases that ended without a result.
+-- Ranges of positions up to a cursor that are not settled: leased, or released until due. size counts
+-- the conversions in a range that are addressed to the destination, lost its leases that ended without
+-- a result.
 CREATE TABLE IF NOT EXISTS anytrack.span (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     destination text COLLATE "C" NOT NULL,
@@ -127,7 +137,8 @@ CREATE INDEX IF NOT EXISTS span_due ON anytrack.span (destination, due, first)
 CREATE INDEX IF NOT EXISTS span_isolated ON anytrack.span (destination, due, first)
     WHERE lease = 0 AND lost >= 2;
 
--- Single conversions behind a cursor that wait for a retry, or are dead letters (due is null).
+-- Exceptions: single conversions up to a cursor that wait for a retry, or are dead letters (due is
+-- null). at is when the last attempt failed, bytes the memory of a large conversion, else 0.
 CREATE TABLE IF NOT EXISTS anytrack.exception (
     seq bigint NOT NULL,
     destination text COLLATE "C" NOT NULL,
@@ -149,7 +160,7 @@ CREATE INDEX IF NOT EXISTS exception_dead ON anytrack.exception (destination, se
     WHERE due IS NULL;
 CREATE INDEX IF NOT EXISTS exception_lease ON anytrack.exception (lease) WHERE lease <> 0;
 
--- Dead letters that were given up for good, as long as their event ids are remembered.
+-- Dead letters that were discarded, as long as their event ids are remembered.
 CREATE TABLE IF NOT EXISTS anytrack.discarded (
     seq bigint NOT NULL,
     destination text COLLATE "C" NOT NULL,
@@ -159,8 +170,8 @@ CREATE TABLE IF NOT EXISTS anytrack.discarded (
     PRIMARY KEY (seq, destination)
 );
 
--- The ids that destinations gave to delivered conversions, up to 32 of consecutive positions in a
--- row, as long as one of their event ids is remembered.
+-- The ids that destinations gave to delivered conversions, as long as one of their event ids is
+-- remembered: a row has those of up to 32 consecutive positions.
 CREATE TABLE IF NOT EXISTS anytrack.remote_ids (
     destination text COLLATE "C" NOT NULL,
     last bigint NOT NULL,
@@ -169,7 +180,8 @@ CREATE TABLE IF NOT EXISTS anytrack.remote_ids (
     PRIMARY KEY (destination, last)
 );
 
--- The progress of long jobs.
+-- Small values by name: how far a long job, such as a back-fill, has come, or that a destination is
+-- paused.
 CREATE TABLE IF NOT EXISTS anytrack.checkpoint (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);
 
 -- Retention: up to which position conversions were dropped (pruned), and their event ids forgotten.
@@ -179,7 +191,7 @@ CREATE TABLE IF NOT EXISTS anytrack.retention (
 );
 -- When conversions were dropped: those after the previous row's position up to this one's.
 CREATE TABLE IF NOT EXISTS anytrack.dropped (upto bigint PRIMARY KEY, at float8 NOT NULL);
--- Positions whose exception ended: the conversion can perhaps be dropped.
+-- Positions at which an exception ended, so that retention looks at the conversion again.
 CREATE TABLE IF NOT EXISTS anytrack.reclaimable (seq bigint PRIMARY KEY);
 -- Conversions that were dropped later than those around them.
 CREATE TABLE IF NOT EXISTS anytrack.late (seq bigint PRIMARY KEY, at float8 NOT NULL);

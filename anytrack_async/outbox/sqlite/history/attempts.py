@@ -19,7 +19,7 @@ from anytrack_async.outbox.history import (
     ReleaseReason,
 )
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_error
+from anytrack_async.outbox.sqlite.decoding import decrypted_error
 from anytrack_async.outbox.sqlite.history import tables
 from anytrack_async.outbox.sqlite.queries import log as queries
 

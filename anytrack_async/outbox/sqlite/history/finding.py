@@ -15,7 +15,7 @@ from typing import NamedTuple
 from anytrack_async.errors import MissingKeyError
 from anytrack_async.outbox.history import BYTES_PER_STEP
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.decoding import decrypted_record
 from anytrack_async.outbox.sqlite.history import tables
 
 
