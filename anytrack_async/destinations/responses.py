@@ -19,7 +19,7 @@ from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.events import Observer, UnusualConfirmation
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.observers import LoggingObserver
-from anytrack_async.transport.message import Response, parse_reply
+from anytrack_async.transport.message import Response, only_item, parse_reply
 
 _STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})
 """With these statuses an empty body is normal; a 200 without a body is no confirmation."""
@@ -73,9 +73,10 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
         body = parse_reply(content)
     except ValueError:
         return False
+    body = only_item(body)
     if isinstance(body, dict):
         return not body or _object_confirms(body, [*map(_plain, own_fields)])
-    return isinstance(body, str) and _is_positive(body)
+    return (isinstance(body, str) or body is True) and _is_positive(body)
 
 
 def confirms_without_body(response: Response) -> bool:
@@ -115,7 +116,7 @@ def _plain(name: str) -> str:
 def _envelope_confirms(body: Mapping[str, Any], own_fields: Collection[str], levels: int) -> bool:
     if body.get("id") or _is_positive(body.get("message")) or _message_confirms(body):
         return True
-    inner = body.get("data")
+    inner = only_item(body.get("data"))
     return (
         levels > 0 and isinstance(inner, dict) and _object_confirms(inner, own_fields, levels - 1)
     )

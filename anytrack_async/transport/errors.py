@@ -35,6 +35,8 @@ _ERROR_CLASSES: Mapping[int, type[ServiceError]] = {
     425: ServerError,
     429: RateLimitedError,
 }
+_MESSAGE_FIELDS = ("error", "errors", "detail", "title")
+_TEXT_FIELDS = ("message", "detail", "msg", "title")
 _SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
@@ -56,23 +58,44 @@ class ErrorBody:
 def read_error_body(response: Response) -> ErrorBody:
     """Return the description of a failure in *response*; whatever the body, it does not raise.
 
-    Understands ``{"message", "code", "request_id"}``, the same inside ``"error"``, and the
-    `X-Request-ID` header.
+    Understands ``{"message", "code", "request_id"}``, the same inside ``"error"``, the
+    `X-Request-ID` header, and the messages of web frameworks: ``{"errors": […]}``, ``{"detail"}``
+    and ``{"title"}``.
     """
     body = response.json_object()
     error = body.get("error")
     inner = error if isinstance(error, Mapping) else body
     message = inner.get("message") or body.get("message") or error
-    if isinstance(message, str):
+    if not isinstance(message, str):
+        message = next(filter(None, map(_first_message, map(body.get, _MESSAGE_FIELDS))), "")
+    if message:
         message = safe_text(redact(message, quotable_texts(response.request_content)))
-    else:
-        message = ""
     request_id = response.headers.get("x-request-id") or body.get("request_id")
     return ErrorBody(
         message=message or _default_message(response.status),
         code=_safe_id(inner.get("code", body.get("code"))),
         request_id=_safe_id(request_id),
     )
+
+
+def _first_message(value: object, levels: int = 3) -> str:
+    """Return the first message in *value*, perhaps with the field that it is about.
+
+    ``[{"loc": ["body", "revenue"], "msg": "not a number"}]`` → ``body.revenue: not a number``,
+    ``{"revenue": ["is invalid"]}`` → ``revenue: is invalid``
+    """
+    if isinstance(value, str) or not value or not levels:
+        return value if isinstance(value, str) else ""
+    if isinstance(value, list):
+        return _first_message(value[0], levels - 1)
+    if not isinstance(value, Mapping):
+        return ""
+    if text := next((value[name] for name in _TEXT_FIELDS if isinstance(value.get(name), str)), ""):
+        place = value.get("loc")
+        return f"{'.'.join(map(str, place))}: {text}" if isinstance(place, list) else text
+    name, inner = next(iter(value.items()))
+    text = _first_message(inner, levels - 1)
+    return f"{name}: {text}" if text else ""
 
 
 def service_error(response: Response) -> ServiceError:

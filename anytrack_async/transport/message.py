@@ -147,11 +147,16 @@ class Response(NamedTuple):
         )
 
     def json_object(self) -> Mapping[str, Any]:
-        """Return the body as a JSON object, or an empty one if the body is anything else."""
+        """Return the body as a JSON object, or an empty one if the body is anything else.
+
+        Of a list of one object, that object: some services answer a single conversion so.
+        """
         try:
             body = parse_reply(self.content)
         except ValueError:
             return {}
+        if not isinstance(body, dict):
+            body = only_item(body)
         return body if isinstance(body, dict) else {}
 
 
@@ -210,6 +215,11 @@ def _date(text: str) -> datetime | None:
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def only_item(body: Any) -> Any:
+    """Return the item of *body*, JSON, if that is a list of one item; else *body* itself."""
+    return body[0] if isinstance(body, list) and len(body) == 1 else body
 
 
 def parse_json(content: bytes) -> Any:

@@ -60,6 +60,14 @@ def test_the_request_id_of_the_header_comes_first():
         ({"message": ["not", "text"]}, "Bad Request", None),
         ({"message": ""}, "Bad Request", None),
         ([], "Bad Request", None),
+        ([{"message": "no such field"}], "no such field", None),
+        ({"errors": [{"detail": "no such field"}, {}]}, "no such field", None),
+        ({"errors": {"a": ["is wrong"]}}, "a: is wrong", None),
+        ({"errors": ["is wrong"]}, "is wrong", None),
+        ({"detail": [{"loc": ["body", "a"], "msg": "no"}]}, "body.a: no", None),
+        ({"type": "about:blank", "title": "Invalid", "detail": "a is wrong"}, "a is wrong", None),
+        ({"title": "Invalid", "errors": [[[[[]]]]]}, "Invalid", None),
+        ({"error": [{"message": "no"}]}, "no", None),
         (b"<html>", "Bad Request", None),
         (b"", "Bad Request", None),
         ({"code": True}, "Bad Request", "True"),
@@ -122,7 +130,9 @@ def test_without_a_message_the_status_gives_one(status: int, words: str):
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["error", "message", "code", "request_id", "x"]), inner, max_size=4
+                st.sampled_from(["error", "errors", "message", "code", "request_id", "loc"]),
+                inner,
+                max_size=4,
             )
         ),
         max_leaves=8,

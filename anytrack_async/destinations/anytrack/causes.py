@@ -32,7 +32,8 @@ _names_moment = re.compile(
     r"|internal.?(?:server.?)?error|server.?error"
 ).search
 _names_access = re.compile(
-    r"(?i)api.?key|token|permission|unauthori[sz]ed|forbidden|credential|access.?denied"
+    r"(?i)api.?key|token|permission|forbidden|credential|access.?denied"
+    r"|(?:not.?|un)(?:authori[sz]ed|authenticated)|authentication|logged.?(?:in|out)\b"
     r"|payment.?required|billing|upgrade.{0,10}plan"
     r"|(?:account|integration|licen[cs]e|plan|property|subscription|trial).{0,30}"
     r"(?:active|blocked|cancel|closed|disabled|enabled|exist|expired|frozen|locked|paused|suspended"

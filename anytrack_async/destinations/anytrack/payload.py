@@ -37,7 +37,7 @@ from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.transport.errors import read_error_body
-from anytrack_async.transport.message import Response
+from anytrack_async.transport.message import Response, only_item
 
 _TYPES = {kind: kind.value for kind in ConversionType}
 _UNQUOTED = ascii_letters + digits + punctuation.replace("%", "") + " "
@@ -252,7 +252,7 @@ def _read_other_words(
 ) -> Outcome:
     if confirms(response, _OWN_FIELDS):
         report_unusual(response)
-        objects = (body, body.get("data"), body.get("conversion"))
+        objects = (body, only_item(body.get("data")), body.get("conversion"))
         ids = (_remote_id(part, *_ID_FIELDS) for part in objects if isinstance(part, Mapping))
         return Outcome.delivered(next(filter(None, ids), None))
     # Some proxies answer 200 with a page of their own, so a 200 without confirmation is retried.

@@ -26,7 +26,7 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import read_error_body
-from anytrack_async.transport.message import Response
+from anytrack_async.transport.message import Response, only_item
 
 IS_URL_RIGHT: Final = "is the collect URL (ANYTRACK_COLLECT_URL) right?"
 
@@ -44,15 +44,18 @@ _NO_ACCESS = frozenset({401, 402, 403, 407})
 _ABOUT_CONTENT = frozenset({400, 409, 413, 422})
 _LONGEST_LOOK = 2_000  # bytes of a body that are searched for words
 _OWN_FIELDS = ("click_id", "clickId", "event_id", "eventId", "conversion_id", "received", "success")
+_OWN_REASONS = ("error", "errors", "message")
 _ID_FIELDS = ("conversion_id", "conversionId", "eventId", "event_id", "id")
 
 _names_missing = re.compile(r"(?i)missing[^.]{0,20}click.?id").search
 _names_no_match = re.compile(r"(?i)no match(?: was)? found|unknown click").search
 _names_duplicate = re.compile(r"(?i)duplicate|already (?:exists|recorded|received)").search
-_names_failure = re.compile(
-    r"(?i)fail|\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance|unavailable"
+_FAILURE = (
+    r"fail|\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance|unavailable"
     r"|disabled|suspended|blocked|not.?(?:ok|found|accepted|processed)"
-).search
+)
+_names_failure = re.compile(f"(?i){_FAILURE}").search
+_begins_with_failure = re.compile(rf"(?i)\W*(?:false\b|{_FAILURE})").match
 _is_page = re.compile(r"(?i)\s*(?:<!doctype html|<html|<head|<body)").match
 
 
@@ -104,9 +107,12 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
     body = response.json_object()
     if _says_failure(body):
         return _read_own_words(response)
-    if not body and response.content.lstrip()[:1] in (b"{", b"[") and not _is_empty_json(response):
+    text = _text(response)
+    if not body and _is_cut_off(response):
         return Outcome.retry(f"AnyTrack's answer was cut off (status {response.status})")
-    if not confirms(response, _OWN_FIELDS) and _text(response).strip().lower() not in ("ok", ""):
+    if not body and _begins_with_failure(text):
+        return _read_own_words(response)
+    if not confirms(response, _OWN_FIELDS) and text.strip().lower() not in ("ok", ""):
         report_unusual(response)
     return Outcome.delivered(_remote_id(body))
 
@@ -127,8 +133,14 @@ def _has_failure_status(body: Mapping[str, Any]) -> bool:
     return any(map(_names_failure, words)) or any(number >= 400 for number in numbers)
 
 
-def _is_empty_json(response: Response) -> bool:
-    return response.content.strip() in (b"{}", b"[]")
+def _is_cut_off(response: Response) -> bool:
+    if response.content.lstrip()[:1] not in (b"{", b"["):
+        return False
+    try:
+        response.json()
+    except DecodeError:
+        return True
+    return False
 
 
 def _read_refusal(response: Response, text: str) -> Outcome:
@@ -149,26 +161,29 @@ def _read_refusal(response: Response, text: str) -> Outcome:
 def _says_nothing(response: Response, text: str) -> bool:
     """Return whether a refusal only repeats the words of its status: ``[]``, ``Bad Request``."""
     try:
-        body = response.json()
+        body = only_item(response.json())
     except DecodeError:
         is_text = text.lstrip()[:1] not in ("{", "[") and len(response.content) < _LONGEST_LOOK
         words = text if is_text else ""
     else:
         if isinstance(body, dict) and not _names_reason(body):
             return False  # AnyTrack's, perhaps
+        if isinstance(body, dict) and not any(body.get(name) for name in _OWN_REASONS):
+            return True  # a web framework's
         words = read_error_body(response).message
     words = words.strip(" .!\r\n").removeprefix(str(response.status)).strip()
     return words.lower() in _STATUS_PHRASES
 
 
 def _names_reason(body: Mapping[str, Any]) -> bool:
-    return any(body.get(name) for name in ("error", "errors", "message", "detail"))
+    return any(body.get(name) for name in (*_OWN_REASONS, "detail"))
 
 
 def _read_own_words(response: Response) -> Outcome:
     """Return the outcome of an error in AnyTrack's words; one without words names no cause."""
     (reason, code), error = _reason(response), response.json_object()
-    if error and not _names_reason(error):
+    is_one_word = not error and response.content.strip(b' "\r\n').isalpha()  # such as "failed"
+    if is_one_word or (error and not _names_reason(error)):
         return Outcome.retry(f"AnyTrack gave no reason: {reason}", code=code)
     if outcome := outcome_unless_rejected(response, reason, code):
         return outcome

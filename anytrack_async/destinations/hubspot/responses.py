@@ -29,6 +29,9 @@ _LOCK_SECONDS = 2.0
 _WRONG_PATH = (404, 405, 410, 415)
 _NEEDS_OPERATOR = (401, 402, 403)
 
+_OWN_FIELDS = frozenset({"category", "subCategory", "message", "correlationId", "context"})
+"""Fields of HubSpot's failures; one has at least a message."""
+
 _ABOUT_INPUTS = frozenset(
     {
         *("VALIDATION_ERROR", "MISSING_REQUIRED_PROPERTY", "MISSING_CONDITIONAL_REQUIRED_PROPERTY"),
@@ -39,7 +42,7 @@ _ABOUT_INPUTS = frozenset(
 """Categories that say that an input is bad; any other may be about the request as a whole."""
 
 _names_access = re.compile(
-    r"(?i)\bscopes?\b|permission|not authori[sz]ed|unauthori[sz]ed|forbidden|access token"
+    r"(?i)\bscopes?\b|permission|(?:not |un)(?:authori[sz]ed|authenticated)|forbidden|access token"
 ).search
 
 _names_record = re.compile(r"(?i)exist|duplicate|conflict").search
@@ -103,7 +106,10 @@ def read_problem(
         # Our paths name no records, so no conversion is at fault: a setting is wrong.
         advice = "check HubSpotSettings(api_version=…, base_url=…)"
         return _wrong_configuration(problem, advice)
-    return _check_setup(attrs.evolve(problem, kind=_kind(status, problem)))
+    kind = _kind(status, problem)
+    if kind is ProblemKind.EXISTS and _is_foreign(content):
+        kind = ProblemKind.UNAVAILABLE
+    return _check_setup(attrs.evolve(problem, kind=kind))
 
 
 def is_page(status: int, content: bytes) -> bool:
@@ -158,6 +164,12 @@ def _says_that_it_exists(problem: Problem) -> bool:
     """Return whether a 409 names a record, or nothing else, such as a portal that is moved."""
     words = f"{problem.code or ''} {problem.unmasked}".strip()
     return not words or problem.record_id is not None or _names_record(words) is not None
+
+
+def _is_foreign(content: bytes) -> bool:
+    """Return whether *content* has none of HubSpot's fields, like the 409 of a gateway."""
+    body = json_or_none(content)
+    return not isinstance(body, dict) or bool(body and not _OWN_FIELDS.intersection(body))
 
 
 def _kind_by_content(problem: Problem) -> ProblemKind:

@@ -43,7 +43,7 @@ _CREDENTIALS = frozenset((3, 10, 102, 104, 190, *range(200, 300)))
 _SETUP = frozenset((12, 803, 2500, 2635))
 _BAD_EVENT = range(2_804_000, 2_805_000)
 _PERMISSION = re.compile(
-    r"(?i)permission|access token|appsecret_proof|not authori[sz]ed|unauthori[sz]ed"
+    r"(?i)permission|access token|appsecret_proof|(?:not |un)(?:authori[sz]ed|authenticated)"
     r"|does not exist|unsupported (?:get|post) request"
 )
 _TEMPORARY = re.compile(

@@ -25,6 +25,9 @@ from tests.destinations.collect.doubles import answer
         (409, '{"error":"Duplicate transaction"}'),
         (200, '{"success":false,"error":"duplicate"}'),
         (409, '{"conversion_id":"c7"}'),
+        (201, '[{"status":"success","conversion_id":"c7"}]'),
+        (200, "[1]"),
+        (200, '["accepted"]'),
     ],
 )
 def test_a_success_or_a_duplicate_is_delivered(status, content):
@@ -50,6 +53,9 @@ def test_an_unusual_success_is_reported_and_an_id_is_kept():
         (404, "No match found", "no_match"),
         (200, '{"status":"error","message":"bad currency"}', "200"),
         (422, '{"message":"bad value"}', "422"),
+        (200, "Error: bad currency", "200"),
+        (200, '{"errors":["bad value"]}', "200"),
+        (400, '{"errors":[{"detail":"value must be a number"}]}', "400"),
         (400, "bad currency", "400"),
     ],
 )
@@ -84,6 +90,7 @@ def test_a_refusal_is_rejected_with_its_reason(status, content, code):
             )
         ),
         (400, '{"status":400,"error":"Bad Request","path":"/collect"}'),
+        (400, '{"detail":"Not authenticated"}'),
         (400, '{"detail":"There was an error parsing the body"}'),
         (413, '{"error":"Payload Too Large"}'),
         (422, '{"detail":[{"loc":["body"],"msg":"field required"}]}'),
@@ -103,7 +110,18 @@ def test_no_access_needs_an_operator(status):
         read_outcome(answer(status, '{"message":"upgrade your plan"}'))
 
 
-@pytest.mark.parametrize(("status", "content"), [(500, ""), (503, "<html>"), (200, '{"status":"o')])
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (500, ""),
+        (503, "<html>"),
+        (200, '{"status":"o'),
+        (200, "[1, "),
+        (200, "false"),
+        (200, '"failed"'),
+        (201, "error\n"),
+    ],
+)
 def test_a_failure_is_retried(status, content):
     assert read_outcome(answer(status, content)).status is Status.RETRY
 
@@ -112,6 +130,7 @@ def test_a_failure_is_retried(status, content):
     "content",
     [
         '{"success":false}',
+        '[{"success":false}]',
         '{"ok":false}',
         '{"status":"fail"}',
         '{"status":"maintenance"}',

@@ -56,6 +56,21 @@ def test_status_and_category_decide_the_kind(status, category, kind):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b'{"detail":"Not authenticated"}',
+        b'{"error":{"code":"conflict","message":"host exists twice"}}',
+        b'{"errors":[{"detail":"amount is no number"}]}',
+        b'{"title":"Conflict","status":409}',
+        b'[{"message":"record exists"}]',
+        b"null",
+    ],
+)
+def test_a_conflict_in_the_words_of_another_service_is_no_record(content: bytes):
+    assert read(409, content=content).kind is ProblemKind.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
     ("status", "kind"),
     [
         (400, ProblemKind.UNAVAILABLE),
