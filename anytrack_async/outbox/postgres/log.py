@@ -360,7 +360,7 @@ class Log:
 
     async def _count_new(self, event_ids: set[str]) -> int:
         """Return how many of *event_ids* are new, as far as that is found out in time."""
-        known: list[Any] = []
+        known: Sequence[Any] = ()
         with anyio.move_on_after(_COUNTS_WITHIN), suppress(OutboxError):
             known = await self._db.fetch(queries.SUMMARIES, [*event_ids])
         return len(event_ids) - len(known)
