@@ -17,6 +17,7 @@ from anytrack_async.backfilling.header import Header
 from anytrack_async.backfilling.mapping import FileMapping, RowRule
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.identifiers import is_rounded
 
 
 class Skip(str):
@@ -97,7 +98,6 @@ def _loose(word: str) -> str:
 
 
 _DECISIVE = ("order_id", "event_id", "timestamp", "date", "time", "zone", "currency")
-_ROUNDED_ID = re.compile(r"\d(?:[.,]\d+)?E\+\d{1,2}")
 
 
 # Contradictions
@@ -143,7 +143,7 @@ def check_id(order_id: object) -> None:
     Raises:
         InvalidConversionError: *order_id* is such an id.
     """
-    if isinstance(order_id, str) and "E+" in order_id and _ROUNDED_ID.fullmatch(order_id.strip()):
+    if isinstance(order_id, str) and is_rounded(order_id):
         raise InvalidConversionError(
             "order_id",
             "was rounded by a spreadsheet, so that it is that of many orders: take the file as it "

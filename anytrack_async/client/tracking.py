@@ -36,6 +36,7 @@ from anytrack_async.models.conversion import (
     PricedFields,
 )
 from anytrack_async.models.identifiers import Identifier
+from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
 
@@ -142,12 +143,14 @@ class Tracking(Submitting):
         """
         if conversion is None:
             conversion = Conversion._of(
-                conversion_type=conversion_type or ConversionType.CUSTOM,
+                conversion_type=(
+                    ConversionType.CUSTOM if conversion_type is None else conversion_type
+                ),
                 event_name=event_name,
                 click_id=click_id,
                 **fields,
             )
-        elif fields or conversion_type or event_name or click_id:
+        elif fields or not conversion_type is event_name is click_id is None:
             raise TypeError("track_conversion needs a Conversion or its fields, not both")
         return await self._track(conversion, timeout)
 
@@ -227,9 +230,11 @@ def _seconds(timeout: object) -> float | None:
     if timeout is None:
         return None
     try:
-        if isinstance(timeout, Real) and not isnan(seconds := float(timeout)):
-            return seconds
-    except OverflowError:  # an integer of more than 308 digits
+        if isinstance(timeout, Real) and not is_flag(timeout):
+            seconds = float(timeout)
+            if not isnan(seconds):
+                return seconds
+    except (OverflowError, TypeError):  # an integer of more than 308 digits; a duration of numpy
         pass
     raise InvalidArgumentError("timeout", "must be a number of seconds, or None for no limit")
 

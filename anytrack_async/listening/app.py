@@ -30,6 +30,13 @@ from anytrack_async.errors import (
     UnsendableError,
 )
 from anytrack_async.events import logger
+from anytrack_async.listening.body import (
+    DisconnectedError,
+    TooLargeBodyError,
+    UnreadableBodyError,
+    readable_body,
+    received_body,
+)
 from anytrack_async.listening.payload import to_conversion
 from anytrack_async.listening.settings import ListenSettings, TokenBucket
 from anytrack_async.models.conversion import Conversion
@@ -44,6 +51,7 @@ _Scope: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_CODING = b"content-encoding"
 _SHORTEST_SECRET = 16  # characters
 _RETRY_AFTER = 5  # seconds, while the outbox is full or locked
 _MAX_FAILURES = 100  # kinds of failures of hooks that are logged
@@ -68,7 +76,8 @@ class WebhookApp:
     * 200: every conversion is in the outbox, or was already: ``{"accepted": 1, "repeats": 0}``;
     * 400, 422: the body is not JSON, or tells of no conversion;
     * 401: the secret is missing or wrong; 405: another method than POST (GET answers 200);
-    * 408, 413, 429: the body is too slow or too large, or there are too many requests;
+    * 408, 413, 415, 429: the body is too slow, too large or compressed with something else than
+      gzip and deflate, or there are too many requests;
     * 503: the outbox is full, locked or closed. Sending the same webhook again is safe.
 
     Served alone, it opens and closes *client* with its lifespan. Mounted in an application without
@@ -165,7 +174,7 @@ class WebhookApp:
         except _Refused as refused:
             status, content = refused.status, {"error": refused.message}
             retry_after = refused.retry_after
-        except _Disconnected:
+        except DisconnectedError:
             return
         finally:
             self._requests -= 1
@@ -178,6 +187,8 @@ class WebhookApp:
             headers.append((b"retry-after", b"%d" % max(ceil(retry_after), 1)))
         if status in (408, 413):
             headers.append((b"connection", b"close"))
+        if status == 405:
+            headers.append((b"allow", b"POST, GET, HEAD"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send(
             {"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""}
@@ -198,7 +209,7 @@ class WebhookApp:
         # One scope for both waits, which costs half of two.
         conversions: list[Conversion] | None = None
         with anyio.move_on_after(self._settings.body_within) as timeout:
-            events = self._events(await self._body(receive))
+            events = self._events(await self._body(scope, receive))
             if self._hooks:
                 timeout.deadline = inf  # they have a time limit of their own
             conversions = await self._conversions(events)
@@ -238,20 +249,15 @@ class WebhookApp:
         results = [compare_digest(candidate, secret) for secret in self._secrets]
         return any(results)
 
-    async def _body(self, receive: _Receive) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Disconnected
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._settings.max_body:
-                raise self._too_large()
-            parts.append(part)
-            if not message.get("more_body"):
-                return b"".join(parts)
+    async def _body(self, scope: _Scope, receive: _Receive) -> bytes:
+        limit = self._settings.max_body
+        codings = b",".join(value for name, value in scope["headers"] if name == _CODING)
+        try:
+            return readable_body(await received_body(receive, limit), codings, limit)
+        except UnreadableBodyError as exc:
+            raise _Refused(415, str(exc)) from None
+        except TooLargeBodyError:
+            raise self._too_large() from None
 
     def _too_large(self) -> _Refused:
         return _Refused(413, f"the body has more than {self._settings.max_body:,} bytes")
@@ -348,10 +354,6 @@ class WebhookApp:
 def _busy() -> _Refused:
     message = "the outbox is full or busy; send it again later"
     return _Refused(503, message, retry_after=_RETRY_AFTER)
-
-
-class _Disconnected(Exception):  # noqa: N818 - nobody is left to be answered
-    """The client is gone before its body ended."""
 
 
 def checked_secrets(secret: str | Sequence[str], *, name: str = "secret") -> tuple[bytes, ...]:

@@ -137,7 +137,8 @@ def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Convers
     """
     if _KNOWN.isdisjoint(event):
         raise InvalidConversionError("event", f"has none of the keys {', '.join(sorted(_KNOWN))}")
-    value, moment, texts = _amount(_first(event, _VALUE)), event_time(event), _texts(event)
+    stated = _first(event, _VALUE)
+    value, moment, (texts, has_odd_text) = _amount(stated), event_time(event), _texts(event)
     fields: dict[str, Any] = {
         **texts["conversion"],
         **_kind(event, value),
@@ -151,7 +152,7 @@ def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Convers
     }
     if moment is not None:
         fields["timestamp"] = moment
-    is_odd = value is None and event.get("eventValue") not in (None, "")
+    is_odd = has_odd_text or (value is None and stated is not None)
     conversion: Conversion
     conversion, dropped = _without_unusable(Conversion, fields, {"currency": currency})
     return with_weaknesses(conversion, (UNUSABLE,)) if dropped or is_odd else conversion
@@ -214,19 +215,23 @@ def _kind(event: Mapping[str, Any], value: Decimal | None) -> dict[str, Any]:
     return {"conversion_type": "custom", "event_name": printable or "Custom"}
 
 
-def _texts(event: Mapping[str, Any]) -> Mapping[str, dict[str, str]]:
-    """Return group → field → text, for the fields that *event* has."""
+def _texts(event: Mapping[str, Any]) -> tuple[Mapping[str, dict[str, str]], bool]:
+    """Return group → field → text of *event*, and whether a field has something else than text."""
     texts: dict[str, dict[str, str]] = {group: {} for group in _GROUPS}
+    is_odd = False
     for key in event:
         for field in _FIELDS_BY_KEY.get(key, ()):
             group = texts[field.group]
             if field.name not in group:
-                text = _scalar(_first(event, field.keys))
+                value = _first(event, field.keys)
+                text = _scalar(value)
                 if text is not None:
                     group[field.name] = text
+                elif value is not None and not isinstance(value, str):
+                    is_odd = True
     for group_name in ("clicks", "custom_data"):  # the same, whatever order the keys came in
         texts[group_name] = dict(sorted(texts[group_name].items()))
-    return texts
+    return texts, is_odd
 
 
 def _customer(texts: Mapping[str, str]) -> Customer | None:

@@ -63,7 +63,7 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
         if (click := visitor_id(item, _MAX_ID, _UNUSABLE_CLICKS)) is not None:
             name = _BY_LOWER_NAME.get(key.lower(), key)
             if _NAME.fullmatch(name) and len(clicks) < MAX_CLICKS:
-                clicks.setdefault(name, click)
+                clicks.setdefault(str.__str__(name), click)  # JSON takes no member of an enum
             else:
                 note_weakness(_UNUSABLE_CLICKS)
     return clicks

@@ -17,9 +17,10 @@ from anytrack_async.models.identifiers import (
     MAYBE_DECIMALS,
     Identifier,
     id_from_number,
+    names_nothing,
     without_decimal_zero,
 )
-from anytrack_async.models.missing import is_blank, is_iterable, is_missing
+from anytrack_async.models.missing import NO_IDS, is_blank, is_iterable, is_missing
 from anytrack_async.models.validators import MAX_TEXT, encodable
 from anytrack_async.models.visitor import (
     NOTES,
@@ -129,8 +130,18 @@ def _external_id(value: Ids) -> tuple[str, ...]:
     ids = _texts("external_id", value)
     for text in ids:
         if text[-1] == "0" and text[-2:] in MAYBE_DECIMALS:
-            return tuple(map(without_decimal_zero, ids))
+            ids = tuple(map(without_decimal_zero, ids))
+        if text in NO_IDS or "E+" in text:
+            return _without_names_of_nothing(ids)
     return ids
+
+
+def _without_names_of_nothing(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out ids such as "nan" and "4.91E+11", which would make many customers one person."""
+    known = tuple(text for text in ids if not names_nothing(text))
+    if len(known) < len(ids):
+        note_weakness(UNUSABLE["external_id"])
+    return known
 
 
 def _texts(field: str, value: object) -> tuple[str, ...]:

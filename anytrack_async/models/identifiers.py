@@ -173,6 +173,19 @@ def _whole_real_or_none(value: Real) -> int | None:
     return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
 
 
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{1,2}", re.ASCII)
+
+
+def is_rounded(value: str) -> bool:
+    """Return whether *value* is a number that a spreadsheet rounded: many ids are "1.2021E+17"."""
+    return "E+" in value and _ROUNDED.fullmatch(value.strip(BLANK)) is not None
+
+
+def names_nothing(value: str) -> bool:
+    """Return whether *value* stands where there is no id, or instead of one; see `NO_IDS`."""
+    return value in NO_IDS or is_rounded(value)
+
+
 _DECIMAL_ZERO = re.compile(r"([0-9]+)\.00?", re.ASCII)
 
 

@@ -71,7 +71,7 @@ def _flag(path: str, value: object) -> bool:
     # 1.0, Decimal(1) and numpy's true are written differently, but equal 1.
     try:
         text = str(value).strip().lower().removesuffix(".0")
-    except ValueError:  # an integer of more than 4,300 digits
+    except Exception:  # an integer of more than 4,300 digits, or a class that cannot write itself
         text = ""
     if text not in _FLAG_WORDS:
         problem = f"must be True, False, 0 or 1, got {type(value).__name__}"
@@ -138,7 +138,7 @@ def _device_info(path: str, value: object) -> tuple[str, ...]:
 
 def _processing_options(path: str, value: object) -> tuple[str, ...]:
     options = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if options not in ((), ("LDU",)):
+    if any(not isinstance(option, str) for option in options) or options not in ((), ("LDU",)):
         raise InvalidConversionError(path, "must be () or ('LDU',)")
     return options
 

@@ -304,13 +304,31 @@ def _value(value: object) -> str:
 
 
 def _cookies_of(header: str) -> dict[str, str]:
-    """Return the known cookies of a header ``Cookie``: ``_fbp=fb.1.2.3; _atcid="abc"``."""
+    """Return the known cookies of a header ``Cookie``: ``_fbp=fb.1.2.3; _atcid="abc"``.
+
+    A browser sends several of one name if two domains or paths of the shop have set it. The first
+    counts that is not blank; of Meta's, the one with the latest time.
+    """
     pairs = (part.partition("=") for part in header[:_MAX_VALUE].split(";"))
     cookies: dict[str, str] = {}
-    for name, _, value in pairs:
+    for name, _, quoted in pairs:
         if (name := name.strip()) in _COOKIES:
-            cookies.setdefault(name, unquote_plus(value.strip().strip('"').replace("+", "%2B")))
+            value = unquote_plus(quoted.strip().strip('"').replace("+", "%2B"))
+            if value.strip() and (name not in cookies or _is_newer(name, value, cookies[name])):
+                cookies[name] = value
     return cookies
+
+
+_META_COOKIE = re.compile(r"fb\.[0-9]{1,2}\.([0-9]{1,16})\..", re.ASCII)
+"""The beginning of ``fb.1.1700000000000.AbC``, with its milliseconds."""
+
+
+def _is_newer(name: str, value: str, other: str) -> bool:
+    """Return whether *value* is Meta's cookie of a later click than *other*, which may be none."""
+    if name not in ("_fbc", "_fbp") or (match := _META_COOKIE.match(value)) is None:
+        return False
+    other_match = _META_COOKIE.match(other)
+    return other_match is None or int(match[1]) > int(other_match[1])
 
 
 def _parameters(query: str | bytes | Pairs | None) -> dict[str, str]:

@@ -21,7 +21,14 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.missing import BLANK, is_blank, is_integer, is_missing, is_missing_number
+from anytrack_async.models.missing import (
+    BLANK,
+    NO_IDS,
+    is_blank,
+    is_integer,
+    is_missing,
+    is_missing_number,
+)
 
 Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
@@ -168,8 +175,10 @@ def currency_code(value: str | None) -> str:
     """
     if isinstance(value, str):
         code = value if len(value) == 3 else value.strip(BLANK)
-        if len(code) == 3 and code.isascii() and code.isalpha():
+        if len(code) == 3 and code.isascii() and code.isalpha() and code not in NO_IDS:
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
+        if code in NO_IDS:  # a gap in a column that became text
+            return "USD"
     if value is None or is_missing(value):
         return "USD"
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")

@@ -30,10 +30,11 @@ from anytrack_async.models.identifiers import (
     id_from_number,
     is_plain,
     is_plain_id,
+    names_nothing,
     without_decimal_zero,
 )
 from anytrack_async.models.mappings import is_flag
-from anytrack_async.models.missing import BLANK, is_missing
+from anytrack_async.models.missing import BLANK, NO_IDS, is_missing
 from anytrack_async.models.validators import MAX_TEXT
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
@@ -161,19 +162,24 @@ def visitor_id(
 ) -> str | None:
     """Return an id in a link or a cookie; one that is too long or not clean is left out.
 
+    So is one that scripts write where there is none, such as ``"undefined"``, and one that a
+    spreadsheet has rounded to ``"1.2021E+17"``: they would be the same for many visitors.
+
     Args:
         value: the id.
         max_length: characters that it may have.
         kind: noted if it is left out.
     """
-    if value is None or is_plain_id(value, max_length):
+    if value is None or (
+        is_plain_id(value, max_length) and value not in NO_IDS and "E+" not in value
+    ):
         return value
     text = _as_text(value)
     if text is None:
         _note_unless_missing(value, kind)
         return None
     text = without_decimal_zero(text.strip(BLANK))
-    if len(text) > max_length or _UNSAFE.search(text):
+    if len(text) > max_length or _UNSAFE.search(text) or names_nothing(text):
         _note_unless_missing(text, kind)
         return None
     return text or None
@@ -181,7 +187,7 @@ def visitor_id(
 
 def to_click_id(value: Identifier | None) -> str | None:
     """Return the field ``click_id`` of a conversion; see `visitor_id`."""
-    if value is None or is_plain_id(value, 1024):
+    if value is None or (is_plain_id(value, 1024) and value not in NO_IDS and "E+" not in value):
         return value
     return visitor_id(value, 1024, "unusable click ids")
 

@@ -18,26 +18,16 @@ import sniffio
 
 from anytrack_async import (
     AnyTrackClient,
-    ClosedError,
     Conversion,
-    Customer,
     Delivery,
     MemoryOutbox,
     OutboxError,
     SQLiteOutbox,
     WrongEventLoopError,
 )
-from anytrack_async.delivery.lifecycle import reserved
-from tests.client.service import QUICK, Service
+from tests.client.service import QUICK, SALE, Service
 
 ROOT = Path(__file__).parents[2]
-SALE = Conversion.sale(
-    revenue="49.90",
-    order_id="1001",
-    click_id="k1",
-    user_agent="Mozilla/5.0",
-    customer=Customer(email="jane@example.com"),
-)
 
 Call = Callable[[AnyTrackClient], Awaitable[object]]
 
@@ -282,79 +272,6 @@ async def test_trio_is_an_error_on_opening(service: Service, opening: str):
 def test_no_event_loop_at_all_is_an_error(service: Service):
     with pytest.raises(WrongEventLoopError, match="no async library"):
         service.client().start().send(None)
-
-
-# Another client
-
-
-class OwnOutbox:
-    """An engine of somebody else, without `attach`, that lets itself be opened twice."""
-
-    def __init__(self) -> None:
-        self._inner = MemoryOutbox()
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("attach", "now"):
-            raise AttributeError(name)
-        return getattr(self._inner, name)
-
-    async def open(self, destinations: Any, *, from_start: Any = ()) -> None:
-        await self._inner.aclose()
-        await self._inner.open(destinations, from_start=from_start)
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("kind", [MemoryOutbox, SQLiteOutbox, OwnOutbox])
-async def test_a_second_client_on_an_outbox_object_is_refused(
-    service: Service, tmp_path: Path, kind: Any
-):
-    outbox = kind(tmp_path / "outbox.db") if kind is SQLiteOutbox else kind()
-    first, second = service.client(outbox=outbox), service.client(outbox=outbox)
-    await first.start()
-    delivery = await first.submit(SALE)
-    for _ in range(2):
-        with pytest.raises(OutboxError, match=f"another client has this {kind.__name__} open"):
-            await second.start()
-    await second.aclose()
-    with pytest.raises(ClosedError):
-        await second.submit(SALE)
-    assert (await delivery).delivered
-    await first.aclose()
-    async with second:
-        await second.track_sale("k1", 5, order_id="2")
-
-
-@pytest.mark.asyncio
-async def test_clients_that_start_at_the_same_time_do_not_share_an_outbox(service: Service):
-    outbox = MemoryOutbox()
-    clients = [service.client(outbox=outbox) for _ in range(3)]
-    results = await asyncio.gather(*(client.start() for client in clients), return_exceptions=True)
-
-    assert [type(result) for result in results] == [type(None), OutboxError, OutboxError]
-    for client in clients:
-        await client.aclose()
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("kind", [MemoryOutbox, SQLiteOutbox])
-async def test_a_client_does_not_close_an_outbox_that_the_caller_has_opened(
-    service: Service, tmp_path: Path, kind: Any
-):
-    outbox = kind(tmp_path / "outbox.db") if kind is SQLiteOutbox else kind()
-    await outbox.open(["anytrack"])
-    with pytest.raises(OutboxError, match="is open already"):
-        await service.client(outbox=outbox).start()
-
-    await outbox.append([SALE])
-    await outbox.aclose()
-
-
-def test_an_outbox_is_free_again_after_any_error():
-    outbox = OwnOutbox()
-    with pytest.raises(LookupError), reserved(outbox, 1):
-        raise LookupError
-    with reserved(outbox, 1):
-        pass
 
 
 # An event loop that ends

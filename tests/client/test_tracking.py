@@ -16,6 +16,7 @@ from anytrack_async import (
     ConversionType,
     DeadLetterError,
     DeliveryTimeoutError,
+    InvalidArgumentError,
     InvalidConversionError,
     Receipt,
     Status,
@@ -154,6 +155,10 @@ async def test_an_invalid_field_is_found_before_anything_is_sent(service: Servic
             await client.track_sale("k1", -1)
         with pytest.raises(InvalidConversionError, match="currency"):
             await client.track_sale("k1", 1, "dollars")
+        with pytest.raises(InvalidConversionError, match="conversion_type must be one of"):
+            await client.track_conversion(conversion_type="")  # type: ignore[call-overload]
+        with pytest.raises(InvalidArgumentError, match="timeout must be a number of seconds"):
+            await client.track_sale("k1", 1, timeout=False)
     assert service.requests == []
 
 

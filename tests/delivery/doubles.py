@@ -22,6 +22,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.flow import FlowControl
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.sink import BatchRejected, SinkLimits, SinkSignal, Unavailable
 from anytrack_async.errors import UndeliveredError
@@ -307,3 +308,33 @@ class World:
 def statuses(delivery: Delivery | Report) -> dict[str, str]:
     report = delivery.report if isinstance(delivery, Delivery) else delivery
     return {name: str(outcome.status) for name, outcome in report.outcomes.items()}
+
+
+class WatchedFlow(FlowControl):
+    """A flow control with its clock and events."""
+
+    def __init__(self, rate=None, spacing=None, linger=0.0):
+        self.clock = Clock()
+        self.events = []
+        super().__init__(
+            "meta",
+            probe=Retry(base=1.0, cap=8.0),
+            hint_cap=100.0,
+            hold_probe=300.0,
+            rate=rate,
+            linger=linger,
+            spacing=spacing,
+            clock=self.clock,
+            notify=self.events.append,
+        )
+
+    @property
+    def sends_in(self):
+        return max(0.0, self.may_send_at - self.clock())
+
+    def kinds(self):
+        return [type(event) for event in self.events]
+
+    def fail_often(self):
+        for _ in range(3):
+            self.record_failure("503")

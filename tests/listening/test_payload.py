@@ -96,6 +96,8 @@ def test_an_event_without_any_known_key_is_refused(event):
         ("currency", "euros"),
         ("currency", 978),
         ("transactionId", "a\nb"),
+        ("email", ["jane@example.com"]),
+        ("userAgent", {"name": "Firefox"}),
     ],
 )
 def test_a_value_of_a_wrong_type_is_left_out_and_noted(field, value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -26,6 +27,14 @@ def test_known_names_get_their_letter_case():
 )
 def test_an_unusable_id_is_left_out(value: Any):
     assert to_clicks({"gclid": value, "fbclid": "ok"}) == {"fbclid": "ok"}
+
+
+def test_a_member_of_an_enum_is_plain_text_as_a_name():
+    name = StrEnum("Name", {"GCLID": "gclid", "OTHER": "oppref"})
+
+    clicks = to_clicks({name.GCLID: "a", name.OTHER: "b"})
+
+    assert {type(key) for key in clicks} == {str}  # JSON takes nothing else
 
 
 def test_what_is_left_out_is_named():

@@ -190,6 +190,7 @@ def test_a_blank_event_id_is_made_from_the_order(gap: Any):
 @pytest.mark.parametrize("gap", GAPS)
 def test_a_blank_currency_is_the_default_one(gap: Any):
     assert Conversion.sale(revenue=1, currency=gap).currency == "USD"
+    assert Conversion.sale(revenue=1, currency="nan").currency == "USD"  # a column as text
 
 
 @pytest.mark.parametrize("gap", GAPS)

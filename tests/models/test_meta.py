@@ -131,6 +131,18 @@ def test_every_state_is_allowed(state):
 EXTINFO = ["a2", *[""] * 3, "13", *[""] * 11]
 
 
+class Unprintable:
+    """Neither its text nor a comparison with it can be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+    __hash__ = object.__hash__
+
+
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
@@ -140,9 +152,11 @@ EXTINFO = ["a2", *[""] * 3, "13", *[""] * 11]
         ("event_name", " jane", "must not start or end with whitespace"),
         ("event_name", "jane\ndoe", "must be printable"),
         ("opt_out", 2, "must be True, False, 0 or 1, got int"),
+        ("opt_out", Unprintable(), "must be True, False, 0 or 1, got Unprintable"),
         ("opt_out", "no", "must be True, False, 0 or 1, got str"),
         ("messaging_channel", "sms", "must be one of messenger, whatsapp, instagram"),
         ("data_processing_options", ["GDPR"], "must be () or ('LDU',)"),
+        ("data_processing_options", [Unprintable()], "must be () or ('LDU',)"),
         ("data_processing_options", 1, "must be () or ('LDU',)"),
         ("data_processing_options", "GDPR", "must be () or ('LDU',)"),
         ("data_processing_options_country", 2, "must be one of 0, 1"),

@@ -137,6 +137,21 @@ def test_orders_without_an_id_are_not_one_order_called_nan(text: str):
     assert (own.event_id, own.weakened) == ("sale:7", ("unusable event ids",))
 
 
+@pytest.mark.parametrize("text", ["nan", "NULL", "undefined", "None", "1.2021E+17", "4,91E+11"])
+def test_visitors_without_an_id_are_not_one_visitor(text: str):
+    """A column that became text, a script, and a spreadsheet write the same for many rows."""
+    links = {"click_id": text, "campaign_id": f" {text}", "ad_id": text, "clicks": {"gclid": text}}
+    lead = Conversion.lead(**links, customer=Customer(external_id=[text, "u7"], fbp=text))  # type: ignore[arg-type]
+
+    assert (lead.click_id, lead.campaign_id, lead.ad_id, lead.clicks) == (None, None, None, {})
+    assert lead.customer is not None
+    assert (lead.customer.external_id, lead.customer.fbp) == (("u7",), None)
+    assert {"unusable click ids", "unusable ids in links", "unusable external ids"} <= {
+        *lead.weakened
+    }
+    assert Conversion.lead(campaign_id="E+", click_id="AE+1").campaign_id == "E+"
+
+
 @pytest.mark.parametrize(
     "gap", ["nan", "NaN", "<NA>", "None", "-nan", math.nan, Decimal("sNaN"), None]
 )

@@ -199,3 +199,20 @@ def test_megabytes_and_thousands_of_cookies_do_not_matter():
     assert seen.clicks == {}
     assert seen.user_agent == megabyte[:4096]
     assert set(seen.weakened) == {"unusable click ids", "over-long texts"}
+
+
+@pytest.mark.parametrize(
+    ("header", "fbc"),
+    [
+        ("_fbc=; _fbc=fb.1.1700000000000.AbC", "fb.1.1700000000000.AbC"),
+        ("_fbc=junk; _fbc=fb.1.1700000000000.AbC; _fbc=more", "fb.1.1700000000000.AbC"),
+        ("_fbc=fb.1.1700000000000.AbC; _fbc=fb.1.1800000000000.New", "fb.1.1800000000000.New"),
+        ("_fbc=fb.1.1800000000000.New; _fbc=fb.1.1700000000000.AbC", "fb.1.1800000000000.New"),
+        ("_fbc=first; _fbc=second", "first"),
+    ],
+)
+def test_of_several_cookies_of_meta_the_latest_counts(header: str, fbc: str):
+    parts = [("cookie", part) for part in header.split("; ")]  # HTTP/2 may send each in a header
+
+    assert visitor([("cookie", header)]).fbc == fbc
+    assert visitor(parts).fbc == fbc

@@ -7,6 +7,7 @@ and wait, a commit carries about 50.
 A repeat of a conversion that is in an open transaction of another program must wait for the end of
 that transaction, perhaps for minutes. So a group gives up after 0.2 s; its calls are written one by
 one, and a call that has to wait does so in a task of its own, so that no other call waits for it.
+A call whose task was cancelled is not written, unless that has begun.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from anytrack_async.outbox.postgres.append import (
     APPEND,
     APPEND_ONE,
     APPEND_OR_GIVE_UP,
+    APPEND_UNLESS_LOCKED,
     APPENDED_ONE,
     AppendArguments,
     results,
@@ -181,6 +183,8 @@ class Log:
             if size and size + len(self._calls[0].conversions) > _GROUP_SIZE:
                 break
             call = self._calls.popleft()
+            if call.future.done():
+                continue  # its task was cancelled
             try:
                 for _ in group.arguments.add_in_steps(call.conversions):
                     await checkpoint()
@@ -226,14 +230,15 @@ class Log:
             cipher = self._cipher.if_encrypting
             arguments = AppendArguments.of(call.conversions, call.recipients, cipher)
             single = _Group(calls=[call], conversions=[*call.conversions], arguments=arguments)
-            await self._write(single)
+            await self._write(single, statement=APPEND_UNLESS_LOCKED)
 
     def _write_aside(self, group: _Group) -> None:
         """Write a group that has to wait for another transaction, while others go on."""
 
         async def write() -> None:
             async with self._waiting_aside:
-                await self._write(group, statement=APPEND)
+                if not group.calls[0].future.done():  # its task was not cancelled meanwhile
+                    await self._write(group, statement=APPEND)
 
         task = asyncio.create_task(write(), name="anytrack-append-aside")
         self._aside.add(task)
@@ -349,7 +354,16 @@ class Log:
                 self._budget.postpone()
         room = self._budget.room(recipients)
         if room is not None and len(arguments) > room:
-            raise self._full_error(recipients, len(arguments))
+            added = await self._count_new({*arguments.event_ids})
+            if added > room:
+                raise self._full_error(recipients, added)
+
+    async def _count_new(self, event_ids: set[str]) -> int:
+        """Return how many of *event_ids* are new, as far as that is found out in time."""
+        known: Sequence[Any] = ()
+        with anyio.move_on_after(_COUNTS_WITHIN), suppress(OutboxError):
+            known = await self._db.fetch(queries.SUMMARIES, [*event_ids])
+        return len(event_ids) - len(known)
 
     def take_room(self, arguments: AppendArguments, added: int) -> None:
         """Count *added* conversions that were appended in a transaction of the caller."""

@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
     from anytrack_async.codec.encryption import KeyRing
 
+_LEAST_TIME = 0.25
+"""Seconds for an answer to a call that has waited for room, however long that took."""
+
 _ENDED_WITHIN = 1.0
 """Seconds for which cancelling a task does not cut its claim off."""
 
@@ -213,12 +216,18 @@ class PostgresOutbox(
         if not conversions:
             return []
         try:
-            async with asyncio.timeout(self._waits_for and max(0.0, self._waits_for - waited)):
+            async with asyncio.timeout(self._time_left(waited)):
                 appended = await self._log.append(conversions, destinations)
         except TimeoutError:
             raise slow_append_error(self._db.place) from None
         self._news.announce()
         return appended
+
+    def _time_left(self, waited: float) -> float | None:
+        """Return for how many more seconds a call may wait that has *waited* for room."""
+        # A caller may be let in at the last moment, by chance too, and then find no room: with no
+        # time for the answer, it would have to be told that its conversion may be accepted.
+        return self._waits_for and max(self._waits_for - waited, min(waited, _LEAST_TIME))
 
     async def watch(self, wake: Callable[[str | None], None]) -> None:
         """Hear of conversions of other processes, and tell them of its own; see `WatchesNews`."""

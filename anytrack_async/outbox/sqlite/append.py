@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, compress
 from typing import Any, NamedTuple, Self, TypeAlias, cast
@@ -79,6 +79,11 @@ class Rows(NamedTuple):
         """Remove all rows but the first *count*."""
         del self.ids[count * _IDS_WIDTH :]
         del self.log[count * _WIDTH :]
+
+    def remove(self, start: int, stop: int) -> None:
+        """Remove the rows from *start* to *stop*."""
+        del self.ids[start * _IDS_WIDTH : stop * _IDS_WIDTH]
+        del self.log[start * _WIDTH : stop * _WIDTH]
 
 
 async def encode_in_steps(
@@ -195,6 +200,14 @@ class Group:
         self.errors[len(self.sizes)] = error
         self.sizes.append(0)
 
+    def withdraw(self, index: int) -> None:
+        """Remove the conversions of a call."""
+        start = sum(self.sizes[:index])
+        stop = start + self.sizes[index]
+        self.rows.remove(start, stop)
+        del self.conversions[start:stop]
+        self.sizes[index] = 0
+
     def new(self) -> tuple[Sequence[Conversion], Sequence[Any]]:
         """Return the new conversions and their digests, in log order."""
         digests = self.rows.digests()
@@ -217,14 +230,25 @@ class Group:
         return results
 
 
-def append(db: Database, group: Group, capacity: int) -> int:
+def append(
+    db: Database, group: Group, capacity: int, cancelled: Callable[[], Sequence[int]] = tuple
+) -> int:
     """Write *group* in one transaction; it is on the disk when this returns.
+
+    Args:
+        db: the file.
+        group: the calls.
+        capacity: how many conversions may wait for each destination.
+        cancelled: returns the indexes of calls that nobody waits for any more. They are asked for
+            when the file is no longer locked by another program, and are not written.
 
     Returns:
         The position of the first new row; the other new rows follow it.
     """
     db.wal.check_space()
     with db.transaction(synced=True) as sql:
+        for index in cancelled():
+            group.withdraw(index)
         if db.cipher is not None:
             db.cipher.seal_rows(sql, group.rows.ids, group.rows.log)
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()

@@ -105,7 +105,7 @@ class GroupCommit:
             return
         self._oldest = min(map(_began, calls))
         try:
-            results = self._write(db, group)
+            results = self._write(db, group, calls)
         except Exception as exc:
             results = [_copy(exc) for _ in calls]
             if is_locked(exc.__cause__):
@@ -158,9 +158,12 @@ class GroupCommit:
                 break
         return group
 
-    def _write(self, db: Database, group: Group) -> Sequence[Result]:
+    def _write(self, db: Database, group: Group, calls: Sequence[_Call]) -> Sequence[Result]:
+        def cancelled() -> list[int]:
+            return [index for index, call in enumerate(calls) if _future(call).cancelled()]
+
         try:
-            first = append(db, group, self._capacity)
+            first = append(db, group, self._capacity, cancelled)
         except (sqlite3.Error, OSError) as exc:
             raise db.outbox_error(exc) from exc
         results = group.results()

@@ -204,6 +204,10 @@ async def test_a_full_outbox_is_told_before_the_transaction_is_touched(shop, con
         with pytest.raises(QueueFullError, match="alpha"):
             await shop.append_within(connection, [sale(202)])
         assert await connection.fetchval("SELECT 1") == 1
+        repeats = [sale(1), sale(2, revenue=7), sale(201), sale(201)]  # they need no room
+        first, other, *same = await shop.append_within(connection, repeats)
+        assert [first, *same] == [Appended.REPEAT] * 3
+        assert isinstance(other, Contradiction)
     await connection.close()
 
     assert 201 in await deliver(shop, "alpha")

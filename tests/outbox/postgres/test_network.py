@@ -84,6 +84,8 @@ async def test_an_append_waits_no_longer_than_it_may(postgres_dsn, postgres_sche
             await outbox.append([sale(1)], waited=10.0)
     await connection.close()
     assert await outbox.append([sale(1)]) == [Appended.REPEAT]
+    # A caller that is let in at the last moment gets an answer all the same.
+    assert await outbox.append([sale(2)], waited=10.05) == [Appended.NEW]
     await outbox.aclose()
 
 

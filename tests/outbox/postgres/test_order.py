@@ -133,14 +133,17 @@ async def test_single_appends_that_wait_for_a_transaction_hold_nobody_up(outbox,
     await transaction.start()
     await append_on(writer, outbox.schema, 1, 2, 3, 4)
     blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    repeats = []
-    for order in (1, 2, 3, 4):
+    async with asyncio.timeout(30):  # both are in one group
+        repeats = [asyncio.create_task(outbox.append(sales(1)))]
+        await asyncio.sleep(0)
+        assert list(await outbox.append(sales(5))) == [NEW]
+    for order in (2, 3, 4):
         repeats.append(asyncio.create_task(outbox.append(sales(order))))
         while await watcher.fetchval(blocked) < min(order, 2):  # two wait in the database
             assert not repeats[-1].done()
 
     async with asyncio.timeout(30):
-        for order in (5, 6, 7):
+        for order in (6, 7):
             assert list(await outbox.append(sales(order))) == [NEW]
     assert await deliver(outbox, "alpha") == [5, 6, 7]
     assert not any(repeat.done() for repeat in repeats)
@@ -148,6 +151,26 @@ async def test_single_appends_that_wait_for_a_transaction_hold_nobody_up(outbox,
 
     assert [list(await repeat) for repeat in repeats] == [[REPEAT]] * 4
     assert await deliver(outbox, "alpha") == [1, 2, 3, 4]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_is_not_written(outbox, connect):
+    writer = await connect()
+    transaction = writer.transaction()
+    await transaction.start()
+    await append_on(writer, outbox.schema, 1, 2)
+    waiting = [asyncio.create_task(outbox.append(sales(order))) for order in (1, 2)]
+    watcher = await connect()
+    while len(outbox._log._aside) < 2:
+        await watcher.fetchval("SELECT 1")
+    late = [asyncio.create_task(outbox.append(sales(number, 2))) for number in (3, 4)]
+    while len(outbox._log._aside) < 4:
+        await watcher.fetchval("SELECT 1")
+    late[0].cancel()
+    await transaction.commit()
+
+    assert list(await late[1]) == [NEW, REPEAT]
+    assert [list(await call) for call in waiting] == [[REPEAT]] * 2
+    assert await deliver(outbox, "alpha") == [1, 2, 4]
 
 
 async def test_crossed_event_ids_end_in_one_error_and_nothing_is_lost(outbox, connect):

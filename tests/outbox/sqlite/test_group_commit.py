@@ -15,7 +15,7 @@ from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite import append, group_commit
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
-from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+from anytrack_async.testing.outbox_rules.base import LEASE, orders, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -105,11 +105,11 @@ async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
     write, sizes = append.append, []
     writing, go = threading.Event(), threading.Event()
 
-    def slowly(db, batch, capacity):
+    def slowly(db, batch, *more):
         sizes.append(len(batch.conversions))
         writing.set()
         go.wait(10)
-        return write(db, batch, capacity)
+        return write(db, batch, *more)
 
     monkeypatch.setattr(group_commit, "append", slowly)
     tasks = await start([outbox.append([sale(0)])])
@@ -119,6 +119,30 @@ async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
 
     assert await asyncio.gather(*tasks) == [[Appended.NEW]] * 6
     assert sizes == [1, 5]
+
+
+async def test_a_call_that_was_cancelled_before_the_file_was_free_is_not_written(
+    outbox, monkeypatch
+):
+    write, writing, go = append.append, threading.Event(), threading.Event()
+
+    def slowly(*arguments):  # as while another program has the file locked
+        writing.set()
+        go.wait(10)
+        return write(*arguments)
+
+    monkeypatch.setattr(group_commit, "append", slowly)
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append(part) for part in (sales(1), sales(2, 3), sales(4)))
+        thread.release()
+        await anyio.to_thread.run_sync(writing.wait, 10)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        go.set()
+
+    assert [await tasks[0], await tasks[2]] == [[Appended.NEW]] * 2
+    assert orders(await outbox.claim("alpha", 9, LEASE)) == [1, 4]
+    assert await outbox.append(sales(3)) == [Appended.NEW]
 
 
 async def test_each_caller_gets_its_own_results(outbox):
@@ -196,7 +220,8 @@ async def test_cancelling_the_first_caller_does_not_affect_the_others(outbox, na
         thread.release()
         assert await asyncio.gather(*others) == [[Appended.NEW]] * 2
 
-    assert list(await outbox.append(sales(1, 2, 3))) == [Appended.REPEAT] * 3
+    results = list(await outbox.append(sales(1, 2, 3)))
+    assert results == [Appended.NEW, Appended.REPEAT, Appended.REPEAT]
 
 
 async def test_a_closed_event_loop_does_not_affect_the_results_of_others(outbox):
@@ -212,7 +237,7 @@ async def test_a_closed_event_loop_does_not_affect_the_results_of_others(outbox)
             results = await asyncio.gather(*tasks)
         assert thread.commits == 1
 
-    assert results == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
+    assert results == [[Appended.NEW]] * 3  # the loop had cancelled its task before it ended
 
 
 async def test_a_group_can_have_callers_in_several_event_loops(outbox):

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.delivery.doubles import WatchedFlow
+
+
+@pytest.fixture
+def flow() -> WatchedFlow:
+    return WatchedFlow()
