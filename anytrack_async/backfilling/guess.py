@@ -80,6 +80,8 @@ def guess_mapping(
 
 
 class _Guesser:
+    """Collects the entries and the questions of a proposal."""
+
     def __init__(
         self,
         columns: Sequence[str],

@@ -15,10 +15,8 @@ from anytrack_async.backfilling.mapping import FileMapping, load_mapping
 from anytrack_async.backfilling.query import SqlQuery, connector
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import Source
-from anytrack_async.cli.selection import OutboxOption, option, seconds_of
+from anytrack_async.cli.selection import AGE_OR_TIME, OutboxOption, option, seconds_of
 from anytrack_async.errors import ConfigurationError
-
-_AGE_OR_TIME = "30d|12h|TIME"
 
 Files: TypeAlias = Annotated[
     list[str] | None,
@@ -51,10 +49,10 @@ To: TypeAlias = Annotated[
     str | None, option("Only to these destinations.", metavar="DESTINATION,…")
 ]
 Since: TypeAlias = Annotated[
-    str | None, option("Only conversions from this time on.", metavar=_AGE_OR_TIME)
+    str | None, option("Only conversions from this time on.", metavar=AGE_OR_TIME)
 ]
 Until: TypeAlias = Annotated[
-    str | None, option("Only conversions before this time.", metavar=_AGE_OR_TIME)
+    str | None, option("Only conversions before this time.", metavar=AGE_OR_TIME)
 ]
 Timezone: TypeAlias = Annotated[
     str | None, option("Zone of times that state none.", metavar="Europe/Berlin|+02:00")

@@ -18,13 +18,17 @@ from anytrack_async.outbox.dead_letters import ALL, DeadLetterFilter
 # Ages and times
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+_LONGEST = 100 * 365 * 86_400.0  # seconds
 _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])")
 
 
 def seconds_of(value: str) -> float | None:
-    """Return the seconds of an age such as ``30d``, ``12h`` or ``90m``; None for anything else."""
+    """Return the seconds of an age such as ``30d``, ``12h`` or ``90m``; None for anything else.
+
+    A longer age than 100 years counts as 100 years: there may be no date that long ago.
+    """
     match = _AGE.fullmatch(value.strip().lower())
-    return float(match[1]) * _SECONDS[match[2]] if match else None
+    return min(float(match[1]) * _SECONDS[match[2]], _LONGEST) if match else None
 
 
 def parse_age(value: str | None, argument: str) -> dict[str, float]:
@@ -73,7 +77,7 @@ def option(help_: str, *names: str, metavar: str | None = None) -> Any:
     return typer.Option(*names, help=help_, metavar=metavar, show_default=False)
 
 
-_AGE_OR_TIME = "30d|12h|TIME"
+AGE_OR_TIME = "30d|12h|TIME"
 Targets: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
@@ -91,12 +95,12 @@ ReasonText: TypeAlias = Annotated[
 ]
 OlderThan: TypeAlias = Annotated[
     str | None,
-    option("Only those that are dead for longer, or since before this time.", metavar=_AGE_OR_TIME),
+    option("Only those that are dead for longer, or since before this time.", metavar=AGE_OR_TIME),
 ]
 NewerThan: TypeAlias = Annotated[
     str | None,
     option(
-        "Only those that are dead for less long, or since after this time.", metavar=_AGE_OR_TIME
+        "Only those that are dead for less long, or since after this time.", metavar=AGE_OR_TIME
     ),
 ]
 All: TypeAlias = Annotated[bool, option("All dead letters of all destinations.", "--all")]

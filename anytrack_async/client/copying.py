@@ -88,7 +88,8 @@ async def copy_outbox(
     copying = _Copying(source, target, report)
     name = await _checkpoint_name(source, path)
     done = await _checkpoint(target, name)
-    goes_on, done = done is not None, done or await copying.begin()
+    goes_on = done is not None  # an earlier copy was interrupted
+    done = done or await copying.begin()
     await _save(target, name, done)
     with not_counted(target):
         letters = await copying.letters_to_copy(done, goes_on=goes_on)
@@ -119,6 +120,8 @@ class _Done:
 
 
 class _Copying:
+    """The parts of a copy, and what the parts know of each other."""
+
     def __init__(self, source: SQLiteOutbox, target: Outbox, report: CopyReport) -> None:
         self._source, self._target, self._report = source, target, report
         self._left: set[str] = set()

@@ -80,11 +80,12 @@ class Format:
             return self.columns
         if self.is_fixed:
             raise ConfigurationError(f"columns: the columns of {name} are fixed; name none")
-        unknown = sorted({*columns} - {*COLUMNS})
-        if isinstance(columns, str) or unknown or not columns:
+        names: Sequence[str] = () if isinstance(columns, str) else columns
+        unknown = [name for name in names if name not in COLUMNS]
+        if unknown or not names:
             problem = f"{', '.join(map(repr, unknown))} is unknown" if unknown else "must be a list"
             raise ConfigurationError(f"columns: {problem}; columns: {', '.join(COLUMNS)}")
-        return tuple(columns)
+        return tuple(names)
 
 
 # CSV and JSON Lines

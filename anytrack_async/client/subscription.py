@@ -184,7 +184,7 @@ class _Buffer:
         self._batches: deque[tuple[Event, Status, Sequence[str]]] = deque()
         self._count = 0  # outcomes in the batches
         self._current: Iterator[DeliveryUpdate] = iter(())
-        self._told = 0  # of those dropped
+        self._reported_dropped = 0
         self._waiter: asyncio.Future[None] | None = None
 
     def notify(self, event: Event, /) -> None:
@@ -210,8 +210,8 @@ class _Buffer:
             event, status, event_ids = self._batches.popleft()
             self._count -= len(event_ids)
             self._current = _updates(event, status, event_ids)
-        if missed := self.dropped - self._told:
-            self._told = self.dropped
+        if missed := self.dropped - self._reported_dropped:
+            self._reported_dropped = self.dropped
             return attrs.evolve(update, dropped=missed)
         return update
 
@@ -259,6 +259,7 @@ def _updates(event: Any, status: Status, event_ids: Sequence[str]) -> Iterator[D
 
 def _checked_statuses(statuses: Sequence[Status | str]) -> frozenset[Status]:
     all_statuses = tuple(_STATUSES.values())
-    if isinstance(statuses, str) or not {*statuses} <= {*all_statuses}:
+    selected = None if isinstance(statuses, str) else statuses
+    if not isinstance(selected, Collection) or any(name not in all_statuses for name in selected):
         raise ConfigurationError(f"statuses must be a list of {', '.join(all_statuses)}")
-    return frozenset(map(Status, statuses))
+    return frozenset(map(Status, selected))

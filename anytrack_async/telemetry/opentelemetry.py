@@ -203,7 +203,7 @@ class Telemetry:
         from opentelemetry.trace import SpanKind
 
         async def traced(batch: Sequence[Conversion]) -> Any:
-            attributes = _process_attributes(name, batch)
+            attributes = _process_attributes(name)
             started = perf_counter()
             with self._tracer.start_as_current_span(
                 names.process_span(name),
@@ -258,7 +258,7 @@ def _send_attributes(conversions: Sequence[Conversion]) -> dict[str, Any]:
     return attributes | {names.BATCH_SIZE: len(conversions)}
 
 
-def _process_attributes(name: str, batch: Sequence[Conversion]) -> dict[str, Any]:
+def _process_attributes(name: str) -> dict[str, Any]:
     return {
         names.SYSTEM: names.SCOPE,
         names.OPERATION_NAME: "process",

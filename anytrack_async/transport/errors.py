@@ -154,6 +154,7 @@ _PUBLIC = frozenset(
 """Fields that identify the conversion and its problem, but not the customer."""
 
 _MIN_QUOTED_LENGTH = 3  # characters; shorter texts occur in any message by chance
+_STATUS = re.compile(r"[1-9][0-9]{2}\b")
 _CALL_FAILED = re.compile(r"\[Errno (\d+)\] Connect call failed \([^)]*\)")
 _WHITESPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
@@ -163,7 +164,9 @@ def _connection_problem(exc: httpx.ConnectError) -> str:
 
     ``[Errno 111] Connect call failed ('203.0.113.5', 443)`` → ``Connection refused``
     """
-    return _CALL_FAILED.sub(lambda match: os.strerror(int(match[1])), str(exc))
+    # Without words, the other end closed during the TLS handshake, or a proxy sent no TLS.
+    reason = str(exc) or "it was closed before it was ready"
+    return _CALL_FAILED.sub(lambda match: os.strerror(int(match[1])), reason)
 
 
 def safe_text(text: str, max_length: int = 200) -> str:
@@ -254,7 +257,9 @@ def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
         case httpx.LocalProtocolError():
             return "the request is not valid HTTP, e.g. a header contains a forbidden character"
         case httpx.ProxyError():
-            return f"the proxy refused to connect to {host}: check its URL, user and password"
+            status = _STATUS.match(str(exc))  # what follows may quote the password
+            refusal = f" (status {status[0]})" if status else ""
+            return f"the proxy refused to connect to {host}{refusal}: check its URL and password"
         case httpx.PoolTimeout():
             return f"no free connection within {timeout:g} s: increase HttpSettings.connections"
         case httpx.ConnectTimeout():

@@ -13,7 +13,7 @@ _INTERVAL = 1.0
 _MAX_VIEWERS = 200
 """Open pages of one process that are updated; further pages stay as they were loaded."""
 
-_LONGEST = 30.0
+_STREAM_SECONDS = 30.0
 """Seconds after which a stream ends and the browser opens the next one. A server that shuts down
 waits for open responses, and does not tell an application before they have ended."""
 
@@ -52,8 +52,8 @@ class LiveFeed:
         self._closed.set()
 
     async def stream(self) -> AsyncGenerator[str, None]:
-        """Yield server-sent events: the state now, then whenever it has changed; each minute."""
-        ends_at = anyio.current_time() + _LONGEST
+        """Yield server-sent events: the state now, then each change and each new minute."""
+        ends_at = anyio.current_time() + _STREAM_SECONDS
         number, text, minute = -1, None, time.time() // 60
         closed = self._closed  # the feed may be opened again before this stream has noticed
         self.viewers += 1

@@ -115,7 +115,10 @@ async def admin_name(request: Request, check: AdminCheck | None) -> str | None:
         if isawaitable(answer):
             answer = await answer
     except Exception as exc:  # the application's code
-        logger.error("console: admin() failed, so nobody is admin: %s", safe_description(exc))
+        logger.error(
+            "console: admin() failed, so the request was treated as not from an admin: %s",
+            safe_description(exc),
+        )
         return None
     if not answer:
         return None

@@ -136,8 +136,8 @@ class ConsoleSource:
         Between two steps, lanes and other programs get their turn.
         """
         outbox, where = await self.outbox(), to_filter(selection.condition)
-        one, all_names = selection.destination, await outbox.destinations()
-        for name in [one] if one else all_names:
+        destination = selection.destination
+        for name in [destination] if destination else await outbox.destinations():
             if not isinstance(outbox, SearchesDeadLetters):
                 function = outbox.replay if action == "replay" else outbox.discard
                 yield await function(name, where=where)

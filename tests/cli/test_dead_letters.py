@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import UTC, datetime
 
 import anyio
 import pytest
 
 from anytrack_async import SQLiteOutbox, Status
+from anytrack_async.cli.periods import parse_moment
 from anytrack_async.cli.selection import parse_age, parse_date
 from anytrack_async.errors import ConfigurationError
 from tests.cli.conftest import CommandResult
@@ -272,6 +274,7 @@ def test_an_age_that_cannot_be_read_is_reported(run, filled):
 
 def test_ages_and_times():
     assert parse_age("90m", "min_age") == parse_age("1.5h", "min_age") == {"min_age": 5400.0}
+    assert parse_moment("999999999w", "--from", datetime.now(UTC)).year < 1950  # no OverflowError
     assert parse_date("90m", "died_after", "--newer-than") == {}
     assert parse_date("1970-01-02", "died_after", "") == {"died_after": 86_400.0}
     assert parse_date("1970-01-02T01:00:00+01:00", "died_after", "") == {"died_after": 86_400.0}

@@ -158,7 +158,10 @@ async def test_skipped_conversions_are_told():
 
 async def test_wrong_arguments_are_named():
     tracker = client(Picky())
-    for wrong in ({"destinations": ["pigeon"]}, {"statuses": "dead"}, {"statuses": ["waiting"]}):
+    for wrong in (
+        {"destinations": ["pigeon"]},
+        *({"statuses": statuses} for statuses in ("dead", ["waiting"], [["dead"]], 5)),
+    ):
         with pytest.raises(ConfigurationError):
             tracker.subscribe(**wrong)
     for buffer in (0, 1.5, True):

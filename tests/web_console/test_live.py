@@ -117,7 +117,7 @@ async def test_streams_end_although_the_feed_is_opened_again_at_once():
 
 
 async def test_a_stream_ends_by_itself_so_that_servers_can_shut_down(quick, monkeypatch):
-    monkeypatch.setattr(live, "_LONGEST", 0.05)
+    monkeypatch.setattr(live, "_STREAM_SECONDS", 0.05)
     with anyio.fail_after(10):
         received = await messages(LiveFeed(Reader()), 1_000)
 
@@ -147,7 +147,7 @@ async def test_those_that_come_at_once_are_not_too_many_either(monkeypatch):
 
 
 async def test_the_stream_has_the_cards(path, monkeypatch):
-    monkeypatch.setattr(live, "_LONGEST", 0.01)
+    monkeypatch.setattr(live, "_STREAM_SECONDS", 0.01)
     app = console(path)
     async with browser(app) as http:
         answer = await http.get("/live")
@@ -160,7 +160,7 @@ async def test_the_stream_has_the_cards(path, monkeypatch):
 
 
 async def test_an_outbox_that_fails_is_said_in_the_stream(tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "_LONGEST", 0.01)
+    monkeypatch.setattr(live, "_STREAM_SECONDS", 0.01)
     async with browser(console(tmp_path / "nowhere.db")) as http:
         answer = await http.get("/live")
 

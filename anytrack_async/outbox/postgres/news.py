@@ -1,4 +1,4 @@
-"""`PostgresNews`: notices between processes, so that lanes need not wait for their next poll.
+"""`News`: notices between processes, so that lanes need not wait for their next poll.
 
     process A   append … commit ─▶ at most every 10 ms: NOTIFY on a connection of its own
     process B   LISTEN on one connection ─▶ wakes its lanes
@@ -32,29 +32,29 @@ NOTICE_EVERY = 0.01
 """Seconds between two notices of one process, at least."""
 
 _AFTER_JOINING = (0.02, 0.1, 0.5)
-"""Seconds after an append in a transaction of the caller's at which others are told: its commit is
-not seen here, and is usually soon."""
+"""Seconds after an append in a transaction of the caller's at which notices are sent. This process
+does not see when the caller commits, which is usually soon."""
 
 _STEP = 0.02
-"""Seconds between the moments at which this is told, at least."""
+"""Seconds between two of these notices, at least."""
 
 _PROBE_EVERY = 30.0
-"""Seconds between probes: notices to oneself, which show that the connection still hears."""
+"""Seconds between probes: notices to this process itself, which show that notices still arrive."""
 
-_HEARD_WITHIN = 5.0
-"""Seconds in which a probe must be heard."""
+_PROBE_TIMEOUT = 5.0
+"""Seconds in which a probe must arrive."""
 
 _RECONNECT = (0.1, 10.0)
 """Seconds until the first try to connect again, and at most; doubled each time."""
 
-_DEAF_FOR = 300.0
-"""Seconds until an address that hears nothing is tried again."""
+_RETRY_WITHOUT_NOTICES = 300.0
+"""Seconds until an address at which no notice arrives is tried again."""
 
 _PROBE = "probe"
 
 
 class News:
-    """Sends and hears notices.
+    """Sends and receives notices.
 
     Args:
         db: the database; sends the notices.
@@ -70,7 +70,7 @@ class News:
         self._pending: asyncio.Event | None = None  # of the event loop in which it runs
         self._joined: asyncio.Event | None = None
         self._moments: set[int] = set()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def announce(self) -> None:
         """Tell other processes soon that something was appended."""
@@ -78,7 +78,7 @@ class News:
             self._pending.set()
 
     def announce_joined(self) -> None:
-        """Tell everybody, this process too, that something will perhaps be committed soon."""
+        """Tell all processes, this one too, that something will perhaps be committed soon."""
         if self._joined is not None:
             now = time.monotonic()
             # In steps, so that a thousand appends a second make fifty notices.
@@ -86,7 +86,7 @@ class News:
             self._joined.set()
 
     async def run(self, wake: Callable[[str | None], None]) -> None:
-        """Send notices, and call *wake* when one is heard, until cancelled."""
+        """Send notices, and call *wake* when one arrives, until cancelled."""
         self._pending, self._joined = asyncio.Event(), asyncio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send, self._pending)
@@ -117,113 +117,113 @@ class News:
         try:
             await self._db.fetch(queries.NOTIFY, self._channel, sender)
         except OutboxError as exc:
-            self._tell("send", "cannot tell other processes about new conversions: %s", exc)
+            self._warn_once("send", "cannot tell other processes about new conversions: %s", exc)
             return False
-        self._told.discard("send")
+        self._warned.discard("send")
         return True
 
-    # Hearing
+    # Receiving
 
     async def _listen(self, address: str, wake: Callable[[str | None], None]) -> None:
         pause = _RECONNECT[0]
         while True:
             try:
-                async with self._listening(address, wake) as ears:
+                async with self._listening(address, wake) as signals:
                     wake(None)  # notices may have been missed while there was no connection
                     pause = _RECONNECT[0]
-                    await self._stay(ears)
-            except _DeafError:
-                self._tell_deaf()
-                pause = _DEAF_FOR
+                    await self._watch_connection(signals)
+            except _NoNoticesError:
+                self._warn_of_no_notices()
+                pause = _RETRY_WITHOUT_NOTICES
             except Exception as exc:
-                self._tell("listen", "cannot listen for new conversions: %s", describe(exc))
+                self._warn_once("listen", "cannot listen for new conversions: %s", describe(exc))
             await anyio.sleep(pause)
             pause = min(2 * pause, _RECONNECT[1])
 
     @asynccontextmanager
     async def _listening(
         self, address: str, wake: Callable[[str | None], None]
-    ) -> AsyncIterator[_Ears]:
-        ears = _Ears()
+    ) -> AsyncIterator[_Signals]:
+        signals = _Signals()
 
-        def hear(_: object, __: int, ___: str, sender: object) -> None:
+        def receive(_: object, __: int, ___: str, sender: object) -> None:
             if sender == f"{_PROBE} {self._owner}":
-                ears.heard.set()
+                signals.probe_arrived.set()
             elif sender != self._owner and not str(sender).startswith(_PROBE):
                 wake(None)
 
         connection = await self._connect(address)
         try:
-            connection.add_termination_listener(lambda _: ears.lost.set())
-            await connection.add_listener(self._channel, hear)
-            yield ears
+            connection.add_termination_listener(lambda _: signals.lost.set())
+            await connection.add_listener(self._channel, receive)
+            yield signals
         finally:
             with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
                 await connection.close(timeout=1.0)
 
     async def _connect(self, address: str) -> asyncpg.Connection[Any]:
         connection: asyncpg.Connection[Any] = await load_asyncpg().connect(
-            address, timeout=_HEARD_WITHIN, command_timeout=_HEARD_WITHIN, statement_cache_size=0
+            address, timeout=_PROBE_TIMEOUT, command_timeout=_PROBE_TIMEOUT, statement_cache_size=0
         )
         return connection
 
-    async def _stay(self, ears: _Ears) -> None:
+    async def _watch_connection(self, signals: _Signals) -> None:
         """Return when the connection is lost; probe it meanwhile.
 
         Raises:
-            _DeafError: it has never heard a probe.
+            _NoNoticesError: no probe has ever arrived.
         """
-        has_heard = False
+        has_arrived = False
         while True:
-            ears.heard.clear()
+            signals.probe_arrived.clear()
             sent = await self._notify(f"{_PROBE} {self._owner}")
-            with anyio.move_on_after(_HEARD_WITHIN):
-                await _first_of(ears.heard, ears.lost)
-            if ears.heard.is_set():
-                has_heard = True
-                self._told -= {"listen", "deaf"}
-            elif ears.lost.is_set():
+            with anyio.move_on_after(_PROBE_TIMEOUT):
+                await _first_of(signals.probe_arrived, signals.lost)
+            if signals.probe_arrived.is_set():
+                has_arrived = True
+                self._warned -= {"listen", "no notices"}
+            elif signals.lost.is_set():
                 return
             elif sent:
-                if has_heard:
+                if has_arrived:
                     return  # e.g. a firewall has forgotten the connection
-                raise _DeafError
+                raise _NoNoticesError
             with anyio.move_on_after(_PROBE_EVERY):
-                await ears.lost.wait()
+                await signals.lost.wait()
                 return
 
-    # Saying it once
+    # Warnings
 
-    def _tell_deaf(self) -> None:
-        self._tell(
-            "deaf",
+    def _warn_of_no_notices(self) -> None:
+        self._warn_once(
+            "no notices",
             "notices of PostgreSQL do not arrive, so conversions of other processes wait for the "
             "next poll: %s",
             "perhaps the address is that of a pooler in transaction mode, such as PgBouncer; name "
             "the server itself as listen_dsn (ANYTRACK_OUTBOX_LISTEN)",
         )
 
-    def _tell(self, key: str, message: str, reason: object) -> None:
-        """Log a warning, unless it was logged since this last worked."""
-        if key not in self._told:
-            self._told.add(key)
+    def _warn_once(self, key: str, message: str, reason: object) -> None:
+        """Log a warning, unless it was logged since notices worked for the last time."""
+        if key not in self._warned:
+            self._warned.add(key)
             logger.warning(message, reason)
 
 
-class _DeafError(Exception):
-    """A connection hears no notices."""
+class _NoNoticesError(Exception):
+    """No notice arrives on a connection."""
 
 
-class _Ears:
+class _Signals:
     """The signals of a listening connection.
 
     Attributes:
-        heard: set by a probe that arrives.
+        probe_arrived: set when a probe arrives.
         lost: set when the connection is lost.
     """
 
     def __init__(self) -> None:
-        self.heard, self.lost = asyncio.Event(), asyncio.Event()
+        self.probe_arrived, self.lost = asyncio.Event(), asyncio.Event()
 
 
 async def _first_of(*events: asyncio.Event) -> None:

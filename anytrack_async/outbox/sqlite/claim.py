@@ -46,6 +46,17 @@ _ISOLATED_POLL = 0.02
 
 
 class _ClaimForecast(NamedTuple):
+    """What a destination could claim, and when; times are unix seconds on the file's clock.
+
+    Attributes:
+        cursor: the destination's cursor.
+        end: the last position of the log.
+        isolated_due: when the first isolated conversion is due; infinity if there is none.
+        lease_until: when the first lease ends; infinity if there is none.
+        next_due: when the first retry, span or isolated conversion is due or the first lease ends;
+            None if there is none of these.
+    """
+
     cursor: int
     end: int
     isolated_due: float

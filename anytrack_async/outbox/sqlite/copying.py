@@ -65,9 +65,11 @@ class SQLiteCopying(SQLiteAccess):
 def _past_attempts(
     db: Database, event_ids: Sequence[str]
 ) -> dict[str, tuple[Sequence[PastAttempt], Mapping[str, float]]]:
-    found = {event_id: attempts(db, event_id) for event_id in event_ids}
+    attempts_of = {event_id: attempts(db, event_id) for event_id in event_ids}
     return {
-        event_id: (past, delivered_at(db, event_id)) for event_id, past in found.items() if past
+        event_id: (past, delivered_at(db, event_id))
+        for event_id, past in attempts_of.items()
+        if past
     }
 
 

@@ -116,8 +116,8 @@ async def test_without_notices_conversions_are_found_by_the_next_poll(make, capl
 
 
 async def test_a_pooler_that_swallows_notices_is_told_once(make, pgbouncer, caplog, monkeypatch):
-    monkeypatch.setattr(news_module, "_HEARD_WITHIN", 0.5)
-    monkeypatch.setattr(news_module, "_DEAF_FOR", 0.01)
+    monkeypatch.setattr(news_module, "_PROBE_TIMEOUT", 0.5)
+    monkeypatch.setattr(news_module, "_RETRY_WITHOUT_NOTICES", 0.01)
     outbox, ears = make(pgbouncer.dsn, listen_dsn=pgbouncer.dsn), Ears()
     await outbox.open(["alpha"])
     async with anyio.create_task_group() as tasks:
