@@ -179,7 +179,10 @@ def submit_within_sync(
     return [conversion.event_id for conversion in batch]
 
 
-def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
+def _check_conversions(conversions: Any) -> tuple[Conversion, ...]:
+    if type(conversions) is not list and not isinstance(conversions, Iterable):
+        kind = type(conversions).__name__
+        raise TypeError(f"expected an iterable of Conversion objects, got {kind}: see submit()")
     batch = tuple(conversions)
     for conversion in batch:
         if type(conversion) is not Conversion:
