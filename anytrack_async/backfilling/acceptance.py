@@ -20,7 +20,7 @@ from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.models.notes import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import KeepsSummaries
 

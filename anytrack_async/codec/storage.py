@@ -40,7 +40,7 @@ from anytrack_async.models.frozen import mutable_twin
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta import meta_fields
-from anytrack_async.models.tracing import set_traceparent
+from anytrack_async.models.notes import set_traceparent
 
 _T = TypeVar("_T")
 _Record: TypeAlias = dict[str, Any]
