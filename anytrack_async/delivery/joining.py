@@ -17,7 +17,7 @@ from anytrack_async.errors import ConfigurationError, ConflictError
 from anytrack_async.events import Contradicted, Event, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.models.notes import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import JoinableOutbox
 from anytrack_async.settings.delivery import DeliverySettings
