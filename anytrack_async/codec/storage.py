@@ -100,7 +100,13 @@ def record_of(conversion: Conversion) -> bytes:
     if traceparent := getattr(conversion, "_traceparent", None):
         head["traceparent"] = traceparent
     head["content"] = _content_of(conversion)
-    payload = orjson.dumps(head)
+    try:
+        payload = orjson.dumps(head)
+    except TypeError as exc:
+        raise TypeError(
+            f"conversion {conversion.event_id!r} was not accepted: its custom_data, which was "
+            f"changed after it was made, cannot be written as JSON: {exc}"
+        ) from None
     if len(payload) > MAX_CONVERSION_BYTES:
         raise too_large_error(conversion, len(payload))
     return payload
