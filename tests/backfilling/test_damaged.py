@@ -121,8 +121,8 @@ async def test_a_bad_value_of_json_costs_its_field_or_row_and_not_the_file(tmp_p
 
 
 async def test_a_value_of_json_that_is_no_text_costs_its_row(tmp_path: Path):
-    mapping = attrs.evolve(SHOP, columns={**SHOP.columns, "currency": "code", "source": "from"})
-    row = '{"id": %s, "at": "2026-05-01T10:00:00Z", "total": 1, "code": %s, "from": %s}'
+    mapping = attrs.evolve(SHOP, columns={**SHOP.columns, "currency": "code", "zone": "tz"})
+    row = '{"id": %s, "at": "2026-05-01T10:00:00Z", "total": 1, "code": %s, "tz": %s}'
     lines = [
         ("1", '["EUR"]', "1"),
         ('{"a": 1}', '"EUR"', "1"),
