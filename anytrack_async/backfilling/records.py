@@ -142,9 +142,12 @@ def _line_records(lines: Iterable[bytes]) -> Iterator[_Numbered]:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as exc:
-            text = line.decode(errors="replace").rstrip("\r\n")
-            yield number, text, f"is not JSON: {exc.msg}, column {exc.colno}"
-            continue
+            problem = f"is not JSON: {exc.msg}, column {exc.colno}"
+            try:  # NaN, and half of a surrogate pair, cost their field at most
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                yield number, line.decode(errors="replace").rstrip("\r\n"), problem
+                continue
         yield (number, *_checked(record))
 
 
@@ -152,6 +155,13 @@ def _checked(record: Any) -> tuple[Any, str | None]:
     if isinstance(record, dict):
         return record, None
     return record, f"must be an object, not {type(record).__name__}"
+
+
+def _broken(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
+    """Return the beginning of a record that cannot be read, and the reason."""
+    if not text:
+        return "", "is missing: the file ends inside the array"
+    return text, f"is not JSON: {error.msg}"
 
 
 def _array_records(text: TextIO) -> Iterator[_Numbered]:
@@ -173,13 +183,13 @@ def _array_records(text: TextIO) -> Iterator[_Numbered]:
             more = "" if ended else text.read(_CHUNK)
             ended = not more
             if ended or len(buffer) - start > _MAX_RECORD:
-                if start >= len(buffer):
-                    yield line, "", "is missing: the file ends inside the array"
-                else:
-                    yield line, buffer[start : start + 200], f"is not JSON: {exc.msg}"
+                yield (line, *_broken(buffer[start : start + 200], exc))
                 return
             buffer, start = buffer[start:] + more, 0
             continue
+        except RecursionError:
+            yield line, buffer[start : start + 200], "is nested too deeply to be a record"
+            return
         yield (line, *_checked(record))
         line += buffer.count("\n", start, end)
         start = end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from cattrs import Converter, transform_error
@@ -19,8 +20,10 @@ from anytrack_async.models.meta import MetaFields
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
 _T = TypeVar("_T")
 
-_UNIX_TIME = re.compile(r"[0-9]{9,16}(?:\.[0-9]+)?", re.ASCII).fullmatch  # 20260101 is a date
+_UNIX_TIME = re.compile(r"[0-9]{9,19}(?:\.[0-9]+)?", re.ASCII).fullmatch  # 20260101 is a date
+_MAIL_TIME = re.compile(r"(?:[A-Z][a-z]{2}, ?)?[0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9].*").fullmatch
 _FIRST_MILLISECONDS = 1e11
+_FIRST_WRONG = 1e20
 
 
 # Structure hooks. They accept the JSON of various services: numbers as text, text as numbers, times
@@ -28,7 +31,7 @@ _FIRST_MILLISECONDS = 1e11
 
 
 def _datetime(value: object, _: object) -> datetime:
-    """Return a time in UTC from ISO 8601 text or unix time; without a time zone it is UTC."""
+    """Return a time in UTC from text or unix time; without a time zone it is UTC."""
     try:
         moment = _moment(value)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -42,12 +45,21 @@ def _moment(value: object) -> datetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _unix_moment(value)
     text = str(value).strip()
-    return _unix_moment(float(text)) if _UNIX_TIME(text) else datetime.fromisoformat(text)
+    if _UNIX_TIME(text):
+        return _unix_moment(float(text))
+    if _MAIL_TIME(text):  # "Fri, 02 Jan 2026 03:04:05 GMT", of RFC 5322
+        return parsedate_to_datetime(text)
+    return datetime.fromisoformat(text.removesuffix(" UTC"))
 
 
 def _unix_moment(seconds: float) -> datetime:
-    # 1767225600 and 1767225600000 are the same moment: no conversion is of the year 5138.
-    return datetime.fromtimestamp(seconds if seconds < _FIRST_MILLISECONDS else seconds / 1000, UTC)
+    # 1767225600 and 1767225600000 are the same moment: no conversion is of the year 5138. So are
+    # microseconds and nanoseconds.
+    if seconds >= _FIRST_WRONG:
+        raise OverflowError
+    while seconds >= _FIRST_MILLISECONDS:
+        seconds /= 1000
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _decimal(value: object, _: object) -> Decimal:
@@ -128,4 +140,6 @@ def _describe(exc: BaseException, _: type | None) -> str:
         return str(exc)
     if isinstance(exc, KeyError):
         return f"field {exc.args[0]!r} is missing"
+    if isinstance(exc, AttributeError):  # cattrs calls its `items`
+        return "must be an object"
     return f"invalid value ({type(exc).__name__})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 from anytrack_async.delivery.delivery import (
     Delivery,
@@ -12,10 +14,11 @@ from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
 from anytrack_async.errors import ConfigurationError, ConflictError
-from anytrack_async.events import Contradicted, Event
+from anytrack_async.events import Contradicted, Event, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import AppendResult, Outbox
+from anytrack_async.models.notes import NOTED_KINDS
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import JoinableOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -43,7 +46,8 @@ class Joining:
     ) -> Sequence[str]:
         """Append *conversions* in the caller's *transaction*; return their event ids.
 
-        Observers are not notified of an acceptance: the transaction may be rolled back.
+        Observers are not notified of an acceptance: the transaction may be rolled back. They are
+        notified of contradictions, and of values that new conversions lost.
 
         Raises:
             ConflictError: a conversion contradicts the first one with its event id, and
@@ -55,7 +59,7 @@ class Joining:
         """
         outbox, addressed = self.check_joining(to)
         results = await outbox.append_within(transaction, conversions, addressed)
-        self.tell_conflicts(results)
+        self.tell_results(conversions, results)
         return [conversion.event_id for conversion in conversions]
 
     def check_joining(
@@ -66,8 +70,13 @@ class Joining:
         self.check_open()
         return joinable(self.outbox), None if to is None else names
 
-    def tell_conflicts(self, results: Sequence[AppendResult]) -> None:
-        """Notify observers of the contradictions among *results*; raise if the settings say so."""
+    def tell_results(
+        self, conversions: Sequence[Conversion], results: Sequence[AppendResult]
+    ) -> None:
+        """Notify observers of lost values and contradictions; raise if the settings say so."""
+        if NOTED_KINDS:
+            new = (result is Appended.NEW for result in results)
+            self._notify_weakened([*compress(conversions, new)])
         contradictions = self._tell_contradictions(results)
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0])
@@ -78,6 +87,11 @@ class Joining:
         delivery = self._open_deliveries.get(event_id, self.destinations)
         await self._open_deliveries.refresh([delivery])
         return delivery
+
+    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
+        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
+        for kind, count in kinds.items():
+            self._notify(Weakened(reason=kind, count=count))
 
     def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
         """Notify observers of the contradictions among *results*, and return them."""

@@ -28,6 +28,9 @@ class BodyReader:
     decompresses to 2 GB is cut off as soon as its first 8 MB, or whatever the limit is, are
     decompressed.
 
+    A body that cannot be decompressed makes a success worthless. A failure is still worth its
+    status, and has no body then.
+
     Args:
         request: which the response answers.
         status: of the response.
@@ -36,7 +39,7 @@ class BodyReader:
 
     Raises:
         LimitExceeded: the response announces a body over the limit.
-        httpx.DecodingError: the compression is not supported.
+        httpx.DecodingError: the compression of a success is not supported.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class BodyReader:
         self._steps = 0
         self._received = 0
         self._inflaters: Sequence[_Inflater] = ()
+        self._success = 200 <= status < 300
+        self._unreadable = False
         if request.method != "HEAD" and status not in (204, 304):
             self.check_size(_announced_size(headers))
             coding = headers.get("content-encoding")
             if coding is not None:
-                self._inflaters = [_Inflater(name, self.check_size) for name in _codings(coding)]
+                self._open(coding)
 
     def check_size(self, size: int) -> None:
         """Check that a body may have *size* bytes.
@@ -69,11 +74,13 @@ class BodyReader:
 
         Raises:
             LimitExceeded: the body is over the limit.
-            httpx.DecodingError: the body is not compressed as its header says.
+            httpx.DecodingError: the body of a success is not compressed as its header says.
         """
         self._received += len(data)
         self.check_size(self._received)
-        if self._inflaters:
+        if self._unreadable:
+            await self._count_step()
+        elif self._inflaters:
             await self._decompress(data)
         else:
             self._keep(data)
@@ -83,12 +90,27 @@ class BodyReader:
         """Return the whole body, after its last byte was added.
 
         Raises:
-            httpx.DecodingError: the compressed body ends early.
+            httpx.DecodingError: the compressed body of a success ends early.
         """
-        if self._received:
-            for inflater in self._inflaters:
-                inflater.check_end()
+        if self._received and not self._unreadable:
+            try:
+                for inflater in self._inflaters:
+                    inflater.check_end()
+            except httpx.DecodingError as exc:
+                self._give_up(exc)
         return b"".join(self._pieces)
+
+    def _open(self, coding: str) -> None:
+        try:
+            self._inflaters = [_Inflater(name, self.check_size) for name in _codings(coding)]
+        except httpx.DecodingError as exc:
+            self._give_up(exc)
+
+    def _give_up(self, error: httpx.DecodingError) -> None:
+        if self._success:
+            raise error
+        self._unreadable = True
+        self._pieces.clear()
 
     def _keep(self, piece: bytes) -> None:
         # A million pieces of one byte would take eight times their size in the list alone.
@@ -111,7 +133,7 @@ class BodyReader:
                 self._keep(piece)
                 await self._count_step()
         except zlib.error as exc:
-            raise httpx.DecodingError(str(exc)) from exc
+            self._give_up(httpx.DecodingError(str(exc)))
 
 
 def _announced_size(headers: Mapping[str, str]) -> int:

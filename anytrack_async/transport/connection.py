@@ -29,7 +29,7 @@ _LONG_REQUEST = 65_536  # bytes of a body, which may not fit into the buffers of
 _PIECE = 1_048_576  # bytes that are encrypted at a time, in about a millisecond
 _CLOSE_TIMEOUT = 1.0  # seconds
 _ATTEMPT_DELAY = 0.25  # seconds before the next address is tried too
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DEFAULT_LIMITS = ResponseLimits()
 _STREAM_ERRORS = (
@@ -247,7 +247,7 @@ def readable_events(
     """
     if ssl_object is not None:
         events = readable_events(sock)
-        return lambda: events() or (["decrypted"] if _has_more(ssl_object) else [])
+        return lambda: events() or (["decrypted"] if has_more(ssl_object) else [])
     # select() cannot watch descriptors above 1,023.
     if not hasattr(select, "poll"):
         return lambda: select.select([sock], [], [], 0)[0]
@@ -256,7 +256,8 @@ def readable_events(
     return partial(poll.poll, 0)
 
 
-def _has_more(ssl_object: ssl.SSLObject) -> bool:
+def has_more(ssl_object: ssl.SSLObject) -> bool:
+    """Return whether *ssl_object* has bytes that were not asked for, or the connection's end."""
     # A second response comes in a TLS record of its own. It may have been read from the socket with
     # the first one; it then waits where the socket does not show it.
     try:
@@ -295,7 +296,7 @@ async def connect(url: httpx.URL, context: ssl.SSLContext, *, timeout: float) ->
 async def _connect_tcp(url: httpx.URL, timeout: float) -> ByteStream:
     with anyio.fail_after(timeout):
         addresses = await resolve(_host(url))
-        return await _connect_first(addresses, url.port or _DEFAULT_PORTS[url.scheme])
+        return await _connect_first(addresses, url.port or DEFAULT_PORTS[url.scheme])
 
 
 async def _connect_first(addresses: Sequence[Address], port: int) -> ByteStream:

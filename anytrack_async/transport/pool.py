@@ -17,7 +17,7 @@ import httpx
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.fields import is_loopback
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.connection import Connection, connect, tls_context
+from anytrack_async.transport.connection import DEFAULT_PORTS, Connection, connect, tls_context
 from anytrack_async.transport.httpx import ClientRoutedTransport, HttpxEngine, PatchAwareEngine
 from anytrack_async.transport.message import Engine, Request, Response
 
@@ -157,19 +157,21 @@ def _proxy_engine(
         return _httpx_engine(http, context, total_timeout, proxy) if proxy else None
     except (ImportError, ValueError, httpx.InvalidURL) as exc:
         kind = type(exc).__name__
+        advice = "; SOCKS needs `pip install 'httpx[socks]'`" if kind == "ImportError" else ""
     # Raised outside the `except` block, and with the kind of error only, because its text may quote
     # the proxy's URL with the password in it.
     raise ConfigurationError(
-        f"the proxy cannot be used ({kind}): check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+        f"the proxy cannot be used ({kind}): check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY{advice}"
     )
 
 
 def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     """Return the proxy that the environment names for *url*."""
-    if is_loopback(url.host) or proxy_bypass(url.host):
+    port = url.port or DEFAULT_PORTS.get(url.scheme, 443)
+    if is_loopback(url.host) or proxy_bypass(f"{url.host}:{port}"):  # NO_PROXY may name a port
         return None
     proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
+    proxy = (proxies.get(url.scheme) or proxies.get("all") or "").strip()
     return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
 
 

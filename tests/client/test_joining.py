@@ -15,6 +15,7 @@ from anytrack_async import (
     InvalidDestinationError,
     MemoryOutbox,
 )
+from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.transactions import execute_within, execute_within_sync
 from tests.client.service import Service
 
@@ -25,7 +26,7 @@ class Joinable(MemoryOutbox):
     async def append_within(self, transaction, conversions, destinations=None):
         await execute_within(transaction, lambda style: (style, ()))
         transaction.pending.append((conversions, destinations))
-        return transaction.results or ["new"] * len(conversions)
+        return transaction.results or [Appended.NEW] * len(conversions)
 
     def append_statement(self, conversions, destinations=None, *, style="format"):
         return f"append {len(conversions)} to {destinations}", ()
@@ -77,6 +78,19 @@ async def test_joining_returns_event_ids_and_the_delivery_is_there_after_the_com
         assert (await (await client.delivery("lead:1"))).delivered
 
     assert connection.statements == ["numeric_dollar"] * 2
+
+
+@pytest.mark.asyncio
+async def test_what_new_conversions_lost_is_counted(service: Service):
+    connection = Connection()
+    connection.results = [Appended.NEW, Appended.REPEAT]
+    leads = [Conversion.lead(ip_address="10.0.0.1", event_id=f"lead:{n}") for n in range(2)]
+    async with service.client(outbox=Joinable()) as client:
+        await client.submit_many(leads, within=connection)
+        assert (await client.stats()).weakened == {"private IP addresses": 1}
+    with AnyTrack(client=service.client(outbox=Joinable())) as anytrack:
+        anytrack.submit(leads[0], within=BaseDatabaseWrapper())
+        assert anytrack.stats().weakened == {"private IP addresses": 1}
 
 
 @pytest.mark.asyncio
@@ -133,7 +147,7 @@ class Cursor:
         self.connection.statements.append(sql)
 
     def fetchone(self):
-        return ["new"]
+        return [Appended.NEW]
 
 
 class BaseDatabaseWrapper:

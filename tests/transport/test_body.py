@@ -92,6 +92,22 @@ async def test_a_body_that_is_not_compressed_as_declared_is_an_error(data: bytes
         await read(data, content_encoding="gzip")
 
 
+@pytest.mark.parametrize("status", [302, 401, 429, 503])
+@pytest.mark.parametrize(
+    ("coding", "data"), [("br", b"\x0b"), ("gzip", TEXT), ("gzip", gzip.compress(TEXT)[:-1])]
+)
+async def test_a_failure_is_worth_its_status_without_its_body(
+    coding: str, data: bytes, status: int
+):
+    body = reader("POST", status, content_encoding=coding)
+    for _ in range(2):
+        await body.add(data)
+
+    assert body.content() == b""
+    with pytest.raises(LimitExceeded):
+        await body.add(bytes(100_000))
+
+
 @pytest.mark.parametrize(("method", "status"), [("GET", 204), ("GET", 304), ("HEAD", 200)])
 async def test_a_response_without_body_may_describe_one(method: str, status: int):
     body = reader(method, status, content_length="999999999", content_encoding="gzip")

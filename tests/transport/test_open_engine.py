@@ -120,7 +120,8 @@ async def test_a_proxy_that_cannot_be_used_is_a_configuration_error(
     environment.setitem(sys.modules, "socksio", None)
     environment.setenv("HTTPS_PROXY", value)
 
-    with pytest.raises(ConfigurationError, match="the proxy cannot be used"):
+    socks = r".*pip install 'httpx\[socks\]'" if value.startswith("socks") else ""
+    with pytest.raises(ConfigurationError, match=f"the proxy cannot be used{socks}"):
         await open_engine(BASE, HttpSettings(), None)
 
 
@@ -131,6 +132,16 @@ async def test_loopback_and_no_proxy_hosts_need_no_proxy(environment: pytest.Mon
     environment.setenv("NO_PROXY", "api.test")
 
     assert proxy_for(httpx.URL(url)) is None
+
+
+async def test_a_host_without_proxy_may_be_named_with_its_port(environment: pytest.MonkeyPatch):
+    environment.setenv("ALL_PROXY", " http://proxy.test:3128\n")
+    environment.setenv("NO_PROXY", "api.test:443")
+
+    assert proxy_for(httpx.URL("https://api.test")) is None
+    proxy = proxy_for(httpx.URL("https://api.test:8443"))
+    assert proxy is not None
+    assert str(proxy.url) == "http://proxy.test:3128"
 
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
@@ -145,7 +156,9 @@ async def test_requests_go_to_the_proxy(
         environment.setenv("HTTPS_PROXY", server.url)
         http = HttpSettings(timeout=5, engine=engine)
         session = Session("anytrack", BASE, headers={}, http=http)
-        with pytest.raises(TransportError, match=r"the proxy refused to connect to api\.test"):
+        with pytest.raises(
+            TransportError, match=r"the proxy refused to connect to api\.test \(status 403\)"
+        ):
             await session.send("POST", "conversions", content=b"{}")
         await session.aclose()
 

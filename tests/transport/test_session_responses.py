@@ -116,6 +116,14 @@ async def test_compressed_responses_are_read_though_none_are_requested():
             "no free connection within 30 s: increase HttpSettings.connections",
         ),
         (httpx.RemoteProtocolError("x"), "the connection broke off (RemoteProtocolError)"),
+        (
+            httpx.ConnectError(""),
+            "connection to api.test failed: it was closed before it was ready",
+        ),
+        (
+            httpx.ProxyError("502 of user:hunter2"),
+            "the proxy refused to connect to api.test (status 502): check its URL and password",
+        ),
         (httpx.DecodingError("x"), "the body of the response cannot be decompressed"),
         (ConnectionResetError("x"), "the connection broke off (ConnectionResetError)"),
     ],

@@ -9,6 +9,7 @@ append at the same moment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from time import monotonic
 
 COUNTED_FOR = 5.0
@@ -22,12 +23,12 @@ class Budget:
         self._capacity = capacity
         self._room: dict[str, int] = {}
         self._counted: dict[str, int] = {}
-        self._counted_at = 0.0
+        self._counted_at = -inf
         self._postponed_until = 0.0
 
     def forget(self) -> None:
         """Let the next append count the waiting conversions first."""
-        self._room = {}
+        self._counted_at = -inf
 
     def count(self, waiting: Mapping[str, int]) -> None:
         """Start a budget from *waiting*: destination → waiting conversions; "" if none is known."""
@@ -58,16 +59,19 @@ class Budget:
             self._room[name] = room - count
 
     def room(self, recipients: Sequence[str] | None) -> int | None:
-        """Return how many more fit at each of *recipients*; None if there is no limit."""
+        """Return how many more fit at each of *recipients*; None if no limit is known."""
+        if self._counted_at == -inf:
+            return None
         return min((max(0, room) for _, room in self._addressed(recipients)), default=None)
 
     def full(self, recipients: Sequence[str] | None, added: int) -> dict[str, int]:
-        """Return destination → waiting conversions, of those without room for *added* more."""
-        return {
-            name: self._capacity - room
-            for name, room in self._addressed(recipients)
-            if room < added
-        }
+        """Return destination → waiting conversions, of those without room for *added* more.
+
+        Or of all, if room was made between the refusal of a call and this one.
+        """
+        rooms = self._addressed(recipients)
+        full = [(name, room) for name, room in rooms if room < added]
+        return {name: self._capacity - room for name, room in full or rooms}
 
     def _addressed(self, recipients: Sequence[str] | None) -> Sequence[tuple[str, int]]:
         return [

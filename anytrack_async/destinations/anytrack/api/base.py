@@ -30,6 +30,7 @@ import attrs
 
 from anytrack_async.errors import DecodeError, InvalidArgumentError, InvalidConversionError
 from anytrack_async.models.validators import encodable, utc
+from anytrack_async.transport.message import only_item
 from anytrack_async.transport.session import Session
 
 DateRange: TypeAlias = tuple[date | datetime, date | datetime]
@@ -65,6 +66,8 @@ class Endpoint:
         mask = self._session.mask  # a long list may quote a secret
         read_list = partial(read_records, read=read, mask=mask)
         results = read_data(await self._session.get(*path, params=params, read_list=read_list))
+        if results is None:  # some languages write an empty list so
+            return []
         if not isinstance(results, list):
             raise DecodeError(f"anytrack: expected a list of records, got {type(results).__name__}")
         return results
@@ -260,12 +263,15 @@ def read_data(body: object) -> Any:
 def read_object(body: object) -> Mapping[str, Any]:
     """Return the object in ``"data"`` of *body*, or *body* itself where it is not wrapped.
 
+    A list of one object, in either place, is read as that object.
+
     Raises:
         DecodeError: *body* is not an object.
     """
+    body = only_item(body)
     if not isinstance(body, Mapping):
         raise DecodeError("anytrack: the response is not an object")
-    data = body.get("data")
+    data = only_item(body.get("data"))
     return data if isinstance(data, Mapping) else body
 
 

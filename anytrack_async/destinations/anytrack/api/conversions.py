@@ -23,6 +23,7 @@ from anytrack_async.destinations.anytrack.api.base import (
 from anytrack_async.errors import DecodeError, InvalidArgumentError, ResponseLimitError
 from anytrack_async.models.answers import RecordedConversion
 from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.transport.message import only_item
 
 _DAY = timedelta(days=1)
 _MAX_DEPTH = 200  # levels of custom data; JSON Lines can have 254
@@ -81,7 +82,8 @@ class Conversions(Endpoint):
         Source: AnyTrack REST, ``GET /conversions/{id}``.
         """
         conversion_id = id_argument("conversion_id", conversion_id)
-        return read_conversion(read_data(await self._session.get("conversions", conversion_id)))
+        body = await self._session.get("conversions", conversion_id)
+        return read_conversion(only_item(read_data(body)))
 
     def stream(
         self,

@@ -22,6 +22,7 @@ from anytrack_async.destinations.anytrack.api.base import (
 )
 from anytrack_async.errors import DecodeError, InvalidArgumentError
 from anytrack_async.models.answers import AffiliatePerformance, Attribution, DailyReport, Touchpoint
+from anytrack_async.transport.message import only_item
 
 AffiliateMetric: TypeAlias = Literal["revenue", "conversions", "epc", "conversion_rate"]
 """A measure that affiliates can be ranked by; ``epc`` is revenue per click."""
@@ -99,7 +100,8 @@ class Affiliates(Endpoint):
         # Added to the record as well, because AnyTrack's record has no id.
         affiliate = {"affiliate_id": text_argument("affiliate_id", affiliate_id)}
         params = affiliate | TimeRange.from_argument(date_range).params
-        record = read_data(await self._session.get("affiliates", "performance", params=params))
+        body = await self._session.get("affiliates", "performance", params=params)
+        record = only_item(read_data(body))
         if not isinstance(record, dict):
             raise DecodeError("anytrack: 'data' in the response is not an object")
         return read_affiliate(record | affiliate)

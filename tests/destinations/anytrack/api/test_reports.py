@@ -38,7 +38,7 @@ TOTALS = {
 class TestAttributions:
     """Attribution and touchpoints."""
 
-    @pytest.mark.parametrize("body", [SHARED, {"data": SHARED}])
+    @pytest.mark.parametrize("body", [SHARED, {"data": SHARED}, {"data": [SHARED]}, [SHARED]])
     async def test_model_and_weights_are_read(self, body: dict[str, Any]):
         api = FakeApi(conversions__c1__attribution=body)
         attribution = await Attributions(api.session).calculate("c1")
@@ -54,6 +54,16 @@ class TestAttributions:
             await Attributions(
                 FakeApi(conversions__c1__attribution=lambda _: body).session
             ).calculate("c1")
+
+    async def test_an_object_of_another_type_is_named(self):
+        api = FakeApi(conversions__c1__attribution={"model": "linear", "weights": [0.5, 0.5]})
+        with pytest.raises(DecodeError, match=r"must be an object @ \$\.weights"):
+            await Attributions(api.session).calculate("c1")
+
+    async def test_no_list_is_an_empty_one(self):
+        api = FakeApi(conversions__c1__touchpoints={"data": None})
+
+        assert await Attributions(api.session).touchpoints("c1") == []
 
     async def test_touchpoints_are_in_order_of_time(self):
         journey = [
@@ -92,7 +102,7 @@ class TestAffiliates:
     """Affiliates."""
 
     async def test_performance_carries_the_requested_id(self):
-        api = FakeApi(affiliates__performance={"data": AFFILIATE})
+        api = FakeApi(affiliates__performance={"data": [AFFILIATE]})
         affiliate = await Affiliates(api.session).performance("aff 1", RANGE)
 
         assert (affiliate.affiliate_id, affiliate.clicks, affiliate.conversions) == (
