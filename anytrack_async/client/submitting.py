@@ -175,7 +175,7 @@ def submit_within_sync(
         transaction, lambda style: outbox.append_statement(batch, addressed, style=style)
     )
     results = outbox.append_results(batch, row)
-    in_loop(lambda: dispatcher.tell_conflicts(results))
+    in_loop(lambda: dispatcher.tell_joined(batch, results))
     return [conversion.event_id for conversion in batch]
 
 

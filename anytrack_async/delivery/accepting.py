@@ -8,7 +8,6 @@ that had been written counts as a repeat in the second append.
 from __future__ import annotations
 
 from asyncio import _get_running_loop as running_loop
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import compress
@@ -33,7 +32,7 @@ from anytrack_async.errors import (
     QueueFullError,
     UnsendableError,
 )
-from anytrack_async.events import Submitted, Weakened
+from anytrack_async.events import Submitted
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult
@@ -237,11 +236,6 @@ class Accepting(Joining):
             self._notify(Submitted(event_ids=event_ids))
             if NOTED_KINDS:
                 self._notify_weakened(conversions)
-
-    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
-        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
-        for kind, count in kinds.items():
-            self._notify(Weakened(reason=kind, count=count))
 
 
 def _failed_outbox_error(error: Exception) -> OutboxError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from anytrack_async.delivery.delivery import (
@@ -12,10 +13,11 @@ from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
 from anytrack_async.errors import ConfigurationError, ConflictError
-from anytrack_async.events import Contradicted, Event
+from anytrack_async.events import Contradicted, Event, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import AppendResult, Outbox
+from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import JoinableOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -43,7 +45,8 @@ class Joining:
     ) -> Sequence[str]:
         """Append *conversions* in the caller's *transaction*; return their event ids.
 
-        Observers are not notified of an acceptance: the transaction may be rolled back.
+        Observers are not notified of an acceptance: the transaction may be rolled back. They are
+        of what is wrong with the conversions: `Contradicted` and `Weakened`.
 
         Raises:
             ConflictError: a conversion contradicts the first one with its event id, and
@@ -55,7 +58,7 @@ class Joining:
         """
         outbox, addressed = self.check_joining(to)
         results = await outbox.append_within(transaction, conversions, addressed)
-        self.tell_conflicts(results)
+        self.tell_joined(conversions, results)
         return [conversion.event_id for conversion in conversions]
 
     def check_joining(
@@ -66,8 +69,17 @@ class Joining:
         self.check_open()
         return joinable(self.outbox), None if to is None else names
 
-    def tell_conflicts(self, results: Sequence[AppendResult]) -> None:
-        """Notify observers of the contradictions among *results*; raise if the settings say so."""
+    def tell_joined(
+        self, conversions: Sequence[Conversion], results: Sequence[AppendResult]
+    ) -> None:
+        """Notify observers of new conversions that are weakened, and of contradictions.
+
+        Raises:
+            ConflictError: one contradicts the first with its event id, and ``on_conflict="raise"``.
+        """
+        if NOTED_KINDS:
+            pairs = zip(conversions, results, strict=True)
+            self._notify_weakened([new for new, result in pairs if result is Appended.NEW])
         contradictions = self._tell_contradictions(results)
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0])
@@ -85,6 +97,11 @@ class Joining:
         for contradiction in contradictions:
             self._notify(Contradicted(contradiction=contradiction))
         return contradictions
+
+    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
+        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
+        for kind, count in kinds.items():
+            self._notify(Weakened(reason=kind, count=count))
 
 
 def joinable(outbox: Outbox) -> JoinableOutbox:

@@ -15,6 +15,7 @@ from anytrack_async import (
     InvalidDestinationError,
     MemoryOutbox,
 )
+from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.transactions import execute_within, execute_within_sync
 from tests.client.service import Service
 
@@ -119,6 +120,18 @@ async def test_a_conflict_raises_only_if_the_settings_say_so(service: Service):
             await client.submit(lead(1), within=connection)
 
 
+@pytest.mark.asyncio
+async def test_what_new_conversions_lost_is_counted_also_within_a_transaction(service: Service):
+    weak = [Conversion.lead(event_id=f"lead:{n}", ip_address="10.0.0.1") for n in (1, 2, 3)]
+    connection = Connection()
+    connection.results = [Appended.NEW, Appended.REPEAT, Appended.NEW]
+    async with service.client(outbox=Joinable()) as client:
+        await client.submit_many(weak, within=connection)
+        stats = await client.stats()
+
+    assert (stats.weakened, stats.submitted) == ({"private IP addresses": 2}, 0)
+
+
 class Cursor:
     def __init__(self, connection):
         self.connection = connection
@@ -133,7 +146,7 @@ class Cursor:
         self.connection.statements.append(sql)
 
     def fetchone(self):
-        return ["new"]
+        return [Appended.NEW]
 
 
 class BaseDatabaseWrapper:
@@ -156,9 +169,11 @@ BaseDatabaseWrapper.__module__ = "django.db.backends.base.base"
 
 def test_the_client_without_an_event_loop_joins_in_the_callers_thread(service: Service):
     connection = BaseDatabaseWrapper()
+    weak = Conversion.lead(event_id="lead:2", ip_address="10.0.0.1")
     with AnyTrack(client=service.client(outbox=Joinable())) as anytrack:
         assert anytrack.submit(lead(1), within=connection) == "lead:1"
-        assert anytrack.submit_many([lead(2)], within=connection, to=["anytrack"]) == ["lead:2"]
+        assert anytrack.submit_many([weak], within=connection, to=["anytrack"]) == ["lead:2"]
+        assert anytrack.stats().weakened == {"private IP addresses": 1}
         assert anytrack.delivery("lead:1").event_id == "lead:1"
         connection.in_atomic_block = False
         with pytest.raises(InvalidArgumentError, match=r"transaction\.atomic\(\)"):
