@@ -32,6 +32,7 @@ import anyio
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.submitting import submit_within_sync
 from anytrack_async.client.thread import BlockingIterator, EventLoopThread
+from anytrack_async.client.tracking import to_seconds
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import ClosedError, WrongEventLoopError
 from anytrack_async.models.contradiction import Contradiction
@@ -72,18 +73,20 @@ class SyncDelivery:
             TimeoutError: they are not all final in time. The conversion is delivered nevertheless.
             UndeliveredError: the client closed before that.
         """
+        seconds = to_seconds(timeout)
 
         async def wait() -> Report:
-            with anyio.fail_after(timeout):
+            with anyio.fail_after(seconds):
                 return await self._delivery
 
         return self._owner.run(wait)
 
     def at(self, destination: str, timeout: float | None = None) -> Outcome:
         """Wait for the outcome at *destination*; see `result`."""
+        seconds = to_seconds(timeout)
 
         async def wait() -> Outcome:
-            with anyio.fail_after(timeout):
+            with anyio.fail_after(seconds):
                 return await self._delivery.at(destination)
 
         return self._owner.run(wait)

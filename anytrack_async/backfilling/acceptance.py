@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import compress
 from typing import Protocol
@@ -20,7 +20,7 @@ from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.models.notes import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import KeepsSummaries
 
@@ -28,6 +28,8 @@ _REPEAT_REASON = (
     "its event id was accepted before: remove the row, or give it another order id if it is "
     "another conversion"
 )
+
+_CLOCK_ERROR = timedelta(minutes=10)  # by which the clock of another machine may be ahead
 
 
 class Acceptance(Protocol):
@@ -98,7 +100,9 @@ class Outboxed:
             conversions = [block.conversions[index] for index in indexes]
             results = await self._append(conversions, names)
             self._addressing.count(names, results.count(Appended.NEW), counts)
-            rejects += _judge(block, indexes, results, counts, strict=strict)
+            rejects += _judge(
+                block, indexes, results, counts, strict=strict, now=self._addressing.now
+            )
         if block.conversions:
             self._tolerant = False
         return rejects
@@ -179,7 +183,9 @@ class DryRun:
             clear = [index for index in indexes if not _contradicts(block, index)]
             part = [results[index] for index in clear]
             self._expect(names, part.count(Appended.NEW), counts)
-            rejects += _judge(block, clear, part, counts, strict=self._strict)
+            rejects += _judge(
+                block, clear, part, counts, strict=self._strict, now=self._addressing.now
+            )
             rejects += _contradictions(block, indexes, counts)
         return rejects
 
@@ -187,7 +193,8 @@ class DryRun:
         """Count the conversions of a *block* in which none is a repeat."""
         for names, indexes in self._addressed(block, counts):
             self._expect(names, len(indexes), counts)
-            _count_accepted([block.conversions[index] for index in indexes], counts)
+            accepted = [block.conversions[index] for index in indexes]
+            _count_accepted(accepted, counts, self._addressing.now)
 
     def _addressed(
         self, block: MappedBlock, counts: RowCounts
@@ -278,11 +285,12 @@ def _judge(
     counts: RowCounts,
     *,
     strict: bool,
+    now: datetime,
 ) -> list[Reject]:
     """Count the *results* of the conversions at *indexes*; return those that are rejected."""
     new = [result is Appended.NEW for result in results]
     accepted = [block.conversions[index] for index in compress(indexes, new)]
-    _count_accepted(accepted, counts)
+    _count_accepted(accepted, counts, now)
     rejects = []
     for index, result in zip(indexes, results, strict=True):
         if result is Appended.NEW:
@@ -301,7 +309,7 @@ def _judge(
     return rejects
 
 
-def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts) -> None:
+def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts, now: datetime) -> None:
     if not conversions:
         return
     counts.accepted += len(conversions)
@@ -310,6 +318,9 @@ def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts) -> Non
     earliest, latest = min(times), max(times)
     counts.earliest = min(counts.earliest or earliest, earliest)
     counts.latest = max(counts.latest or latest, latest)
+    soonest = now + _CLOCK_ERROR
+    if latest > soonest:
+        counts.future += sum(moment > soonest for moment in times)
     if NOTED_KINDS:
         for conversion in conversions:
             for kind in conversion.weakened:

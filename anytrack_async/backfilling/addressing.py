@@ -52,6 +52,11 @@ class Addressing:
         }
 
     @property
+    def now(self) -> datetime:
+        """The current time, UTC."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    @property
     def oldest(self) -> datetime | None:
         """The earliest time of a conversion that some destination takes; None for no limit."""
         if not self.names or len(self._max_ages) < len(self.names):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from anytrack_async.backfilling.advice import IN_PYTHON, Advice
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.identifiers import is_rounded
 
 _GROUP_SIGNS = str.maketrans("", "", " \u00a0\u202f\u2009'\u2019")
 _UNCLEAR_DOT = re.compile(r"-?\d{1,3}(?:\.\d{3})+")
@@ -65,6 +66,11 @@ _SIGNS: Final[Mapping[str, frozenset[str]]] = {
 _SIGN = rf"({'|'.join(map(re.escape, sorted(_SIGNS, key=len, reverse=True)))}|[A-Z]{{3}})?"
 _AROUND = re.compile(rf"(-?)\s*{_SIGN}\s*(.*?)\s*{_SIGN}", re.DOTALL)
 
+_ROUNDED = (
+    "was rounded by a spreadsheet, which leaves 1.23E+05 of 123456: take the file as it was "
+    "exported, or format the column as a number with all its digits"
+)
+
 _UNCLEAR = (
     "{sign}, which separates thousands to one reader and decimals to another: state the decimal "
     "sign, {advice}"
@@ -72,7 +78,11 @@ _UNCLEAR = (
 
 
 def amount_parser(
-    decimal: str | None, *, advice: Advice = IN_PYTHON, signs: list[str] | None = None
+    decimal: str | None,
+    *,
+    advice: Advice = IN_PYTHON,
+    signs: list[str] | None = None,
+    exact: bool = False,
 ) -> Callable[[Any], Decimal]:
     """Return a function from the text or number of a cell to the amount, which may be negative.
 
@@ -82,6 +92,8 @@ def amount_parser(
         advice: names the setting in a refusal.
         signs: list to which the sign or code of a currency beside an amount is added, see
             `currencies_of`.
+        exact: whether ``"1.5E+3"`` is 1500, as this library writes it. In other files, a
+            spreadsheet has rounded such an amount.
 
     Returns:
         A function that raises `InvalidConversionError` for the field ``revenue``.
@@ -97,9 +109,12 @@ def amount_parser(
     def read(value: Any) -> Decimal:
         if type(value) is not str:
             return _from_number(value)
+        if "+" in value and not exact and is_rounded(value):
+            raise InvalidConversionError("revenue", _ROUNDED)
         try:
-            # Without a sign, "1.234" is refused below; "12.50" and "1234.5678" are clear.
-            if decimal != "," and (decimal or value[-4:-3] != "."):
+            # Without a sign, "1.234" is refused below; "12.50" and "1234.5678" are clear. Python
+            # would take "49_90" for 4990.
+            if "_" not in value and decimal != "," and (decimal or value[-4:-3] != "."):
                 amount = Decimal(value)
                 if amount.is_finite():  # "NaN" and "Infinity" are not
                     return amount

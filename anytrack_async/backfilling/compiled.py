@@ -47,7 +47,7 @@ from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.identifiers import order_event_id, to_event_id, to_order_id
-from anytrack_async.models.missing import is_missing
+from anytrack_async.models.missing import NO_IDS, is_missing
 
 
 class RowMapper:
@@ -191,6 +191,8 @@ class RowMapper:
         order_id = fields.get("order_id")
         if type(order_id) is str and "E+" in order_id:
             check_id(order_id)
+        if "currency" in fields and fields["currency"] in NO_IDS:  # "nan", of a column as text
+            del fields["currency"]
         return fields
 
     def _skip_of_refund(self, refunded: bool) -> Skip | None:

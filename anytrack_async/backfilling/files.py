@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import io
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from glob import glob, has_magic
@@ -31,6 +30,22 @@ _HEAD = 64 * 1024  # bytes
 _HASHED_AT_ONCE = 1 << 20  # bytes
 _GZIP = b"\x1f\x8b"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
+_BZIP2 = b"BZh"
+_XZ = b"\xfd7zXZ\x00"
+
+_WORKBOOK = "an Excel workbook: save its sheet as CSV UTF-8, and name that file"
+_ARCHIVE = "an archive: unpack it, and name the files in it"
+_OTHER_FORMATS = {
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": _WORKBOOK,
+    b"PK\x03\x04": _ARCHIVE,
+    b"7z\xbc\xaf\x27\x1c": _ARCHIVE,
+    b"Rar!\x1a\x07": _ARCHIVE,
+    b"%PDF-": "a PDF document: export the data as CSV",
+    b"\x89PNG": "a picture: export the data as CSV",
+    b"\xff\xd8\xff": "a picture: export the data as CSV",
+    b"SQLite format 3\x00": "a database: name it with --database, and its rows with --sql",
+}
+"""First bytes → what the file is, and what to do. """
 
 
 def expand(source: PathSource | Sequence[PathSource]) -> list[str]:
@@ -190,7 +205,8 @@ def open_file(path: str) -> Iterator[OpenFile]:
     """Open the file *path* and decompress it; blocks.
 
     Raises:
-        ConfigurationError: it is compressed with Zstandard and pyarrow is not installed.
+        ConfigurationError: it is compressed with Zstandard and pyarrow is not installed; or it is
+            no text, such as an Excel workbook.
         OSError: it cannot be opened or read.
     """
     with ExitStack() as stack:
@@ -201,11 +217,13 @@ def open_file(path: str) -> Iterator[OpenFile]:
             size, name = fstat(file.fileno()).st_size, Path(path).name
         raw = HashedFile(file, size)
         stream: io.BufferedReader = io.BufferedReader(raw, _SAMPLE)
-        sample = stream.peek(4)[:4]
+        sample = stream.peek(16)[:16]
         compressed = False
         if opener := _decompressor(sample):
             stream, compressed = io.BufferedReader(_Checked(opener(stream), name), _SAMPLE), True
         sample = stream.read(_SAMPLE)
+        if kind := _other_format(sample):
+            raise ConfigurationError(f"{name} is {kind}")
         stream = io.BufferedReader(_Rejoined(sample, stream), _SAMPLE)
         yield OpenFile(
             path=path, name=name, stream=stream, sample=sample, raw=raw, compressed=compressed
@@ -215,10 +233,25 @@ def open_file(path: str) -> Iterator[OpenFile]:
 def _decompressor(sample: bytes) -> Callable[[io.BufferedReader], io.RawIOBase] | None:
     if sample.startswith(_GZIP):
         return lambda stream: cast("io.RawIOBase", gzip.GzipFile(fileobj=stream))
+    if sample.startswith(_BZIP2) and sample[4:10] == b"1AY&SY":  # a text may begin with BZh
+        return lambda stream: cast("io.RawIOBase", import_module("bz2").BZ2File(stream))
+    if sample.startswith(_XZ):
+        return lambda stream: cast("io.RawIOBase", import_module("lzma").LZMAFile(stream))
     if sample.startswith(_ZSTANDARD):
         arrow = arrow_module("a file compressed with Zstandard")
         return lambda stream: _ArrowStream(arrow.CompressedInputStream(stream, "zstd"))
     return None
+
+
+def _other_format(sample: bytes) -> str | None:
+    for mark, kind in _OTHER_FORMATS.items():
+        if sample.startswith(mark):
+            return _WORKBOOK if b"xl/" in sample or b"[Content_Types].xml" in sample else kind
+    return "a web page, perhaps of a log-in: export the data again" if _is_html(sample) else None
+
+
+def _is_html(sample: bytes) -> bool:
+    return sample[:200].lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 class _Checked(io.RawIOBase):
@@ -235,7 +268,7 @@ class _Checked(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         try:
             return self._stream.readinto(buffer) or 0
-        except (EOFError, ValueError, OSError, zlib.error) as exc:  # ValueError: pyarrow's
+        except Exception as exc:  # EOFError, OSError, zlib.error, LZMAError, pyarrow's ValueError
             raise OSError(f"{self._name} is damaged, or was not copied to its end: {exc}") from exc
 
 
@@ -284,20 +317,29 @@ def guess_encoding(sample: bytes) -> str:
     """Return the encoding of the text that begins with *sample*.
 
     A byte order mark decides; then zeros at every second place (UTF-16); then whether it is valid
-    UTF-8. Other text is Windows-1252, which every Western European system of the last thirty years
-    has written at some time; bytes that it does not define stay visible as control characters.
+    UTF-8, or mostly: the rows with other bytes are rejected where they stand. Other text is
+    Windows-1252, which every Western European system of the last thirty years has written at some
+    time; bytes that it does not define stay visible as control characters.
     """
     for mark, name in _BOMS:
         if sample.startswith(mark):
             return name
-    if len(sample) >= 4 and sample.count(0) > len(sample) // 4:
-        return "utf-16-be" if sample[0] == 0 else "utf-16-le"
+    first, second = sample[::2].count(0), sample[1::2].count(0)
+    if len(sample) >= 4 and abs(first - second) > len(sample) // 4:
+        return "utf-16-be" if first > second else "utf-16-le"
     try:
         # Not final: the sample may end inside a character.
         codecs.getincrementaldecoder("utf-8")().decode(sample, final=False)
     except UnicodeDecodeError:
-        return "cp1252"
+        return "utf-8" if _is_mostly_utf8(sample) else "cp1252"
     return "utf-8"
+
+
+def _is_mostly_utf8(sample: bytes) -> bool:
+    # In Windows-1252, "é" is followed by a letter, so that hardly any two bytes look like UTF-8.
+    characters = sample.decode(errors="ignore")
+    correct = len(characters) - len(characters.encode("ascii", errors="ignore"))
+    return correct > sample.decode(errors="replace").count("\ufffd")
 
 
 UNDECODED = "\udc80-\udcff"

@@ -25,6 +25,7 @@ from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import ConversionType
 from anytrack_async.models.identifiers import order_event_id, to_order_id
+from anytrack_async.models.missing import NO_IDS
 from anytrack_async.models.validators import currency_code
 
 NEEDS_AMOUNT = ("sale",)
@@ -127,6 +128,8 @@ def _summary(
 ) -> str | None:
     """Return ``sale 49.90 EUR``; None for a refund, and for a sale without amount or currency."""
     currency = fields.get("currency")
+    if currency in NO_IDS:
+        return None
     if amount is None:
         if kind in NEEDS_AMOUNT:
             return None

@@ -22,7 +22,7 @@ from anytrack_async.backfilling.rules import REFUND_EVENT, REFUND_FOUND, Skip, c
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.missing import is_missing
+from anytrack_async.models.missing import NO_IDS, is_missing
 
 
 class RecordMapper:
@@ -47,9 +47,12 @@ class RecordMapper:
         self._make = mapping.record
         self._columns = header.columns
         self._names = {normalised(column): column for column in reversed(header.columns)}
+        self._is_dated = "timestamp" in self._names and "ago" not in self._names
         self._settings = settings
         self._advice = advice
-        self._parse_amount = amount_parser(settings.decimal or mapping.decimal, advice=advice)
+        self._parse_amount = amount_parser(
+            settings.decimal or mapping.decimal, advice=advice, exact=True
+        )
         self._time = compile_time(mapping, header, settings, zone, advice)
 
     def __call__(self, row: Row) -> Conversion | Skip:
@@ -66,7 +69,8 @@ class RecordMapper:
             if value is not None and value != "" and name not in REJECT_COLUMNS
         }
         check_id(self._value(record, "order_id"))
-        if not is_missing(self._value(record, "timestamp")):
+        # A blank time is refused unless the settings state one: it would become the time of today.
+        if self._is_dated or not is_missing(self._value(record, "timestamp")):
             record[self._names["timestamp"]] = self._time(row)
         if self._set_amount(record) is REFUND_FOUND:
             return REFUND_FOUND
@@ -95,8 +99,10 @@ class RecordMapper:
         return None
 
     def _set_currency(self, record: dict[str, Any], *, needed: bool) -> None:
-        if not is_missing(self._value(record, "currency")):
+        currency = self._value(record, "currency")
+        if not is_missing(currency) and currency not in NO_IDS:
             return
+        record.pop(self._names.get("currency", "currency"), None)
         if self._settings.currency is not None:
             record[self._names.get("currency", "currency")] = self._settings.currency
         elif needed:

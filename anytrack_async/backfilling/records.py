@@ -142,9 +142,12 @@ def _line_records(lines: Iterable[bytes]) -> Iterator[_Numbered]:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as exc:
-            text = line.decode(errors="replace").rstrip("\r\n")
-            yield number, text, f"is not JSON: {exc.msg}, column {exc.colno}"
-            continue
+            problem = f"is not JSON: {exc.msg}, column {exc.colno}"
+            try:  # NaN, and half of a surrogate pair, cost their field at most
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                yield number, line.decode(errors="replace").rstrip("\r\n"), problem
+                continue
         yield (number, *_checked(record))
 
 
@@ -180,6 +183,9 @@ def _array_records(text: TextIO) -> Iterator[_Numbered]:
                 return
             buffer, start = buffer[start:] + more, 0
             continue
+        except RecursionError:
+            yield line, buffer[start : start + 200], "is nested too deeply to be a record"
+            return
         yield (line, *_checked(record))
         line += buffer.count("\n", start, end)
         start = end

@@ -96,6 +96,9 @@ class RowCounts:
             exported from it: AnyTrack has its own conversions already.
         totals: currency → sum of the revenue of accepted sales, major units.
         weakened: kind → conversions that lost a value, see `Conversion.weakened`.
+        future: the part of `accepted` that is dated more than ten minutes ahead, as if it had not
+            happened yet: the zone, or the order of day and month, may be wrong. Meta would refuse
+            such a time, so that it is dated now there.
         earliest: time of the earliest accepted conversion, UTC.
         latest: time of the latest accepted conversion, UTC.
     """
@@ -112,6 +115,7 @@ class RowCounts:
     origin: dict[str, int] = attrs.field(factory=dict)
     totals: dict[str, Decimal] = attrs.field(factory=dict)
     weakened: dict[str, int] = attrs.field(factory=dict)
+    future: int = 0
     earliest: datetime | None = None
     latest: datetime | None = None
 

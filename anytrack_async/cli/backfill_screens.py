@@ -163,6 +163,9 @@ def show_report(report: BackfillReport) -> None:
     _print(f"{ending}, after {duration(report.seconds)}", FAINT)
 
 
+_IN_FUTURE = "check --timezone, --day-first or --month-first; Meta would get the current time"
+
+
 def _show_counts(counts: RowCounts) -> None:
     for reason, count in counts.skipped.items():
         _print(f"  skipped: {count:,} {reason}")
@@ -176,6 +179,8 @@ def _show_counts(counts: RowCounts) -> None:
         _print(f"  refunds and cancellations: {counts.refunds:,}")
     for kind, count in counts.weakened.items():
         _print(f"  matched less well: {count:,} {kind}", NOTE)
+    if counts.future:
+        _print(f"  dated in the future: {counts.future:,} ({_IN_FUTURE})", BAD)
     for currency, total in counts.totals.items():
         _print(f"  total of accepted sales: {total:,} {currency}")
     if counts.earliest is not None and counts.latest is not None:
@@ -233,6 +238,7 @@ def _counts_record(counts: RowCounts) -> Mapping[str, Any]:
         "totals": {currency: str(total) for currency, total in counts.totals.items()},
         "skipped": _plain_keys(counts.skipped),
         "weakened": _plain_keys(counts.weakened),
+        "future": counts.future,
     }
 
 

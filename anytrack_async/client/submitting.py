@@ -175,11 +175,14 @@ def submit_within_sync(
         transaction, lambda style: outbox.append_statement(batch, addressed, style=style)
     )
     results = outbox.append_results(batch, row)
-    in_loop(lambda: dispatcher.tell_joined(batch, results))
+    in_loop(lambda: dispatcher.tell_results(batch, results))
     return [conversion.event_id for conversion in batch]
 
 
-def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
+def _check_conversions(conversions: Any) -> tuple[Conversion, ...]:
+    if type(conversions) is not list and not isinstance(conversions, Iterable):
+        kind = type(conversions).__name__
+        raise TypeError(f"expected an iterable of Conversion objects, got {kind}: see submit()")
     batch = tuple(conversions)
     for conversion in batch:
         if type(conversion) is not Conversion:

@@ -200,7 +200,7 @@ class Tracking(Submitting):
                 "(anytrack=False): use submit(), whose deliveries wait for the other destinations"
             )
         delivery: Delivery | None = None
-        timeout = _seconds(timeout)
+        timeout = to_seconds(timeout)
         # One timeout for both waits: after 20 s for space in a full outbox, 10 s remain for
         # AnyTrack.
         with anyio.move_on_after(timeout):
@@ -226,7 +226,12 @@ def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
     )
 
 
-def _seconds(timeout: object) -> float | None:
+def to_seconds(timeout: object) -> float | None:
+    """Return *timeout* as a float; None for no limit.
+
+    Raises:
+        InvalidArgumentError: it is not a number of seconds.
+    """
     if timeout is None:
         return None
     try:

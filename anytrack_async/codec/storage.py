@@ -40,7 +40,7 @@ from anytrack_async.models.frozen import mutable_twin
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta import meta_fields
-from anytrack_async.models.tracing import set_traceparent
+from anytrack_async.models.notes import set_traceparent
 
 _T = TypeVar("_T")
 _Record: TypeAlias = dict[str, Any]
@@ -100,7 +100,13 @@ def record_of(conversion: Conversion) -> bytes:
     if traceparent := getattr(conversion, "_traceparent", None):
         head["traceparent"] = traceparent
     head["content"] = _content_of(conversion)
-    payload = orjson.dumps(head)
+    try:
+        payload = orjson.dumps(head)
+    except TypeError as exc:
+        raise TypeError(
+            f"conversion {conversion.event_id!r} was not accepted: its custom_data, which was "
+            f"changed after it was made, cannot be written as JSON: {exc}"
+        ) from None
     if len(payload) > MAX_CONVERSION_BYTES:
         raise too_large_error(conversion, len(payload))
     return payload

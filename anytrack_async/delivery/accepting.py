@@ -34,7 +34,7 @@ from anytrack_async.errors import (
 )
 from anytrack_async.events import Submitted
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.models.notes import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.settings.delivery import DeliverySettings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 from anytrack_async.delivery.delivery import (
     Delivery,
@@ -16,7 +17,7 @@ from anytrack_async.errors import ConfigurationError, ConflictError
 from anytrack_async.events import Contradicted, Event, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.models.notes import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.capabilities import JoinableOutbox
 from anytrack_async.settings.delivery import DeliverySettings
@@ -46,7 +47,7 @@ class Joining:
         """Append *conversions* in the caller's *transaction*; return their event ids.
 
         Observers are not notified of an acceptance: the transaction may be rolled back. They are
-        of what is wrong with the conversions: `Contradicted` and `Weakened`.
+        notified of contradictions, and of values that new conversions lost.
 
         Raises:
             ConflictError: a conversion contradicts the first one with its event id, and
@@ -58,7 +59,7 @@ class Joining:
         """
         outbox, addressed = self.check_joining(to)
         results = await outbox.append_within(transaction, conversions, addressed)
-        self.tell_joined(conversions, results)
+        self.tell_results(conversions, results)
         return [conversion.event_id for conversion in conversions]
 
     def check_joining(
@@ -69,17 +70,13 @@ class Joining:
         self.check_open()
         return joinable(self.outbox), None if to is None else names
 
-    def tell_joined(
+    def tell_results(
         self, conversions: Sequence[Conversion], results: Sequence[AppendResult]
     ) -> None:
-        """Notify observers of new conversions that are weakened, and of contradictions.
-
-        Raises:
-            ConflictError: one contradicts the first with its event id, and ``on_conflict="raise"``.
-        """
+        """Notify observers of lost values and contradictions; raise if the settings say so."""
         if NOTED_KINDS:
-            pairs = zip(conversions, results, strict=True)
-            self._notify_weakened([new for new, result in pairs if result is Appended.NEW])
+            new = (result is Appended.NEW for result in results)
+            self._notify_weakened([*compress(conversions, new)])
         contradictions = self._tell_contradictions(results)
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0])
@@ -91,17 +88,17 @@ class Joining:
         await self._open_deliveries.refresh([delivery])
         return delivery
 
+    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
+        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
+        for kind, count in kinds.items():
+            self._notify(Weakened(reason=kind, count=count))
+
     def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
         """Notify observers of the contradictions among *results*, and return them."""
         contradictions = [result for result in results if isinstance(result, Contradiction)]
         for contradiction in contradictions:
             self._notify(Contradicted(contradiction=contradiction))
         return contradictions
-
-    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
-        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
-        for kind, count in kinds.items():
-            self._notify(Weakened(reason=kind, count=count))
 
 
 def joinable(outbox: Outbox) -> JoinableOutbox:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 
 import anyio
 import attrs
@@ -29,6 +30,9 @@ from anytrack_async.errors import (
 from anytrack_async.events import logger
 from anytrack_async.feeds.base import Feed, FeedBatch
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.identifiers import to_event_id
+from anytrack_async.models.missing import is_missing
+from anytrack_async.models.plain import parse_json
 from anytrack_async.outbox.base import Appended, AppendResult
 
 _sleep = anyio.sleep  # replaced by tests
@@ -77,7 +81,8 @@ async def pump(
     Several pumps may read one stream, on any machines. While the outbox is full, the messages
     stay in the stream, and this process keeps those of one batch. When the outbox fails, the batch
     is given back for a while, from one second up to a minute. A message that is no valid conversion
-    is refused: it is put aside with the reason, and stops nothing.
+    is refused: it is put aside with the reason, and stops nothing. A message without event id and
+    order id gets an event id made from its content, and needs a timestamp.
 
     Cancelling ends the pump at once: messages not appended yet go back to the stream.
 
@@ -159,7 +164,7 @@ class _Pump:
         indexes, conversions = [], []
         for index, payload in enumerate(batch.payloads):
             try:
-                conversions.append(Conversion.from_json(payload))
+                conversions.append(_conversion_in(payload))
                 indexes.append(index)
             except InvalidConversionError as exc:
                 await self._refuse(batch, index, str(exc))
@@ -215,6 +220,26 @@ class _Pump:
         else:
             self.counts.postponed += len(batch.payloads)
         await _sleep(self._pause)
+
+
+def _conversion_in(payload: bytes) -> Conversion:
+    """Return the conversion in a message, with the same event id each time the message arrives.
+
+    Raises:
+        InvalidConversionError: it is no conversion, or nothing tells it from others like it.
+    """
+    record = parse_json(payload)
+    conversion = Conversion.from_dict(record)
+    if conversion.order_id is not None or to_event_id(record.get("event_id")) is not None:
+        return conversion
+    if is_missing(record.get("timestamp")):
+        raise InvalidConversionError(
+            "event_id",
+            "is missing, and so are order_id and timestamp: a stream delivers some messages twice, "
+            "and each would count; write messages with Conversion.to_json()",
+        )
+    digest = blake2b(payload, digest_size=16).hexdigest()
+    return Conversion.from_dict({**record, "event_id": f"feed:{digest}"})
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.visitor import with_weaknesses
+from anytrack_async.models.notes import with_weaknesses
 
 UNUSABLE: Final = "unusable values in webhooks"
 """The kind of conversions that lost a value of a wrong type."""

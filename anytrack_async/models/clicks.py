@@ -21,8 +21,9 @@ from typing import Any, Final
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.mappings import is_flag, mapping, nearest_float
 from anytrack_async.models.missing import is_blank, is_missing
+from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT, without_surrogates
-from anytrack_async.models.visitor import cleaned, note_weakness, visitor_id
+from anytrack_async.models.visitor import cleaned, visitor_id
 
 CLICK_NAMES: Final = (
     "fbclid",  # Meta

@@ -29,7 +29,7 @@ from anytrack_async.models.line_item import LineItem as LineItem
 from anytrack_async.models.mappings import to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.missing import is_iterable, is_missing
-from anytrack_async.models.tracing import Traceable
+from anytrack_async.models.notes import NOTES, Traceable, forget_notes
 from anytrack_async.models.validators import (
     NOT_GIVEN,
     Amount,
@@ -39,9 +39,7 @@ from anytrack_async.models.validators import (
     utc_now,
 )
 from anytrack_async.models.visitor import (
-    NOTES,
     Address,
-    forget_notes,
     to_click_id,
     to_ip_address,
     visitor_id,

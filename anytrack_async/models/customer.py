@@ -21,15 +21,15 @@ from anytrack_async.models.identifiers import (
     without_decimal_zero,
 )
 from anytrack_async.models.missing import NO_IDS, is_blank, is_iterable, is_missing
-from anytrack_async.models.validators import MAX_TEXT, encodable
-from anytrack_async.models.visitor import (
+from anytrack_async.models.notes import (
     NOTES,
     Weakenable,
     forget_notes,
     note_weakness,
-    visitor_id,
     with_weaknesses,
 )
+from anytrack_async.models.validators import MAX_TEXT, encodable
+from anytrack_async.models.visitor import visitor_id
 
 if TYPE_CHECKING:
     from anytrack_async.models.forwarding import TrustedProxies

@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidArgumentError
-from anytrack_async.models.visitor import note_weakness, parsed_address
+from anytrack_async.models.notes import note_weakness
+from anytrack_async.models.visitor import parsed_address
 
 Network: TypeAlias = IPv4Network | IPv6Network
 

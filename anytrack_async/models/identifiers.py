@@ -14,6 +14,7 @@ from uuid import UUID
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_integer, is_missing
+from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT, text, without_surrogates
 
 if TYPE_CHECKING:
@@ -219,8 +220,6 @@ def to_event_id(value: Identifier | None) -> str | None:
 
 
 def _without_id(kind: str) -> str | None:
-    from anytrack_async.models.visitor import note_weakness  # it imports this module
-
     note_weakness(f"unusable {kind}")
     return None
 

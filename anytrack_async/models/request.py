@@ -21,17 +21,9 @@ from anytrack_async.models.clicks import CLICK_COOKIES, CLICK_NAMES, clicks_of
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.forwarding import TrustedProxies, client_address, to_trust
 from anytrack_async.models.missing import is_missing
+from anytrack_async.models.notes import Weakenable, forget_notes, note_weakness, with_weaknesses
 from anytrack_async.models.page_url import page_of_request
-from anytrack_async.models.visitor import (
-    Weakenable,
-    forget_notes,
-    note_weakness,
-    to_click_id,
-    to_ip_address,
-    visitor_id,
-    visitor_text,
-    with_weaknesses,
-)
+from anytrack_async.models.visitor import to_click_id, to_ip_address, visitor_id, visitor_text
 
 if TYPE_CHECKING:
     from anytrack_async.models.conversion import Conversion

@@ -22,8 +22,7 @@ from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
-from threading import get_ident
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from anytrack_async.models.identifiers import (
     Identifier,
@@ -35,68 +34,13 @@ from anytrack_async.models.identifiers import (
 )
 from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, NO_IDS, is_missing
+from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 """An IP address as callers have it: also a header that lists several."""
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-# Values left out. A constructor has no client to tell, so its object remembers the kinds. They
-# are noted by thread, because a converter of attrs does not know the object that it works for.
-# Nearly always there are none, and all that this costs is a look at an empty dict.
-
-NOTES: Final[dict[int, list[str]]] = {}
-"""Thread → kinds noted by the constructor that it is in."""
-
-NOTED_KINDS: Final[set[str]] = set()
-"""All kinds that were noted in this process."""
-
-
-def note_weakness(kind: str) -> None:
-    """Note that the object under construction lost or shortened a value of *kind*."""
-    NOTED_KINDS.add(kind)
-    kinds = NOTES.setdefault(get_ident(), [])
-    if kind not in kinds:
-        kinds.append(kind)
-
-
-def forget_notes() -> None:
-    """Drop the notes of a constructor that raised; the next one in this thread starts with none."""
-    NOTES.pop(get_ident(), None)
-
-
-class Weakenable:
-    """Base of models with a constructor that leaves out or cuts bad values instead of raising.
-
-    The kinds of these values are neither compared, stored nor copied: `attrs.evolve` and an outbox
-    drop them.
-    """
-
-    __slots__ = ("_weakened",)
-
-    _weakened: tuple[str, ...]
-
-    def __attrs_post_init__(self) -> None:
-        if NOTES and (kinds := NOTES.pop(get_ident(), None)):
-            object.__setattr__(self, "_weakened", tuple(kinds))
-
-    @property
-    def weakened(self) -> tuple[str, ...]:
-        """Kinds of the values that were left out or cut, e.g. ``("private IP addresses",)``."""
-        return getattr(self, "_weakened", ())
-
-
-_W = TypeVar("_W", bound=Weakenable)
-
-
-def with_weaknesses(model: _W, kinds: tuple[str, ...]) -> _W:
-    """Let *model*, which is new, remember *kinds* in addition to its own, and return it."""
-    if kinds:
-        own = getattr(model, "_weakened", ())
-        object.__setattr__(model, "_weakened", tuple(dict.fromkeys((*own, *kinds))))
-    return model
 
 
 # Texts

@@ -36,7 +36,7 @@ def check_destination(name: object) -> str:
     Raises:
         OutboxError: it is not text, or has half of a surrogate pair, so no destination has it.
     """
-    if not isinstance(name, str) or not encodable(name):
+    if not isinstance(name, str) or not (name.isascii() or encodable(name)):
         raise unknown_destination_error(name)
     return name
 
@@ -115,16 +115,7 @@ def check_period(since: object, until: object) -> tuple[float, float | None]:
     Raises:
         InvalidArgumentError: one is not a number of this size.
     """
-    return _moment("since", since), None if until is None else _moment("until", until)
-
-
-def _moment(argument: str, value: object) -> float:
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
-            return float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        pass
-    raise InvalidArgumentError(argument, "must be a time in unix seconds")
+    return check_moment("since", since), None if until is None else check_moment("until", until)
 
 
 def check_moment(argument: str, value: object) -> float:
@@ -133,7 +124,12 @@ def check_moment(argument: str, value: object) -> float:
     Raises:
         InvalidArgumentError: it is not a number of this size.
     """
-    return _moment(argument, value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+            return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        pass
+    raise InvalidArgumentError(argument, "must be a time in unix seconds")
 
 
 def check_claim(claim: object) -> None:
@@ -149,7 +145,8 @@ def check_claim(claim: object) -> None:
 def _are_stored(destination: object, lease_id: object) -> bool:
     if not isinstance(destination, str) or not isinstance(lease_id, int):
         return False
-    return encodable(destination) and -_INTEGER_LIMIT <= lease_id < _INTEGER_LIMIT
+    is_text = destination.isascii() or encodable(destination)
+    return is_text and -_INTEGER_LIMIT <= lease_id < _INTEGER_LIMIT
 
 
 def check_release(claim: object, due: object, counts_as_attempt: object) -> float:
@@ -161,7 +158,7 @@ def check_release(claim: object, due: object, counts_as_attempt: object) -> floa
     check_claim(claim)
     if not isinstance(counts_as_attempt, bool):
         raise InvalidArgumentError("counts_as_attempt", "must be True or False")
-    return _moment("due", due)
+    return check_moment("due", due)
 
 
 def check_remote_ids(remote_ids: Sequence[str | None]) -> None:

@@ -27,7 +27,7 @@ from anytrack_async.events import (
     Submitted,
 )
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.tracing import set_traceparent
+from anytrack_async.models.notes import set_traceparent
 from anytrack_async.telemetry import names
 from anytrack_async.telemetry.http import ACTIVE, HttpTelemetry, set_failed
 

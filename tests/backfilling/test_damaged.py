@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,48 @@ async def test_a_json_object_over_several_lines_is_no_empty_file(tmp_path: Path)
 
     with pytest.raises(ConfigurationError, match="an object on each line, or an array"):
         await read(path)
+
+
+WORKBOOK = io.BytesIO()
+with zipfile.ZipFile(WORKBOOK, "w") as archive:
+    archive.writestr("[Content_Types].xml", "<x/>")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (WORKBOOK.getvalue(), "an Excel workbook: save its sheet as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "an Excel workbook"),
+        (b"PK\x03\x04" + bytes(100), "an archive: unpack it"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"SQLite format 3\x00" + bytes(100), "a database: name it with --database"),
+        (b"\n<!DOCTYPE html><html>Log in", "a web page, perhaps of a log-in"),
+        (gzip.compress(WORKBOOK.getvalue()), "an Excel workbook"),
+    ],
+    ids=range(7),  # the bytes have the time in them
+)
+async def test_a_file_that_is_no_table_is_told_so(content: bytes, kind: str, tmp_path: Path):
+    path = tmp_path / "orders.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigurationError, match=f"^orders.csv is {kind}"):
+        await read(path)
+
+
+async def test_a_bad_value_of_json_costs_its_field_or_row_and_not_the_file(tmp_path: Path):
+    row = '{"id": %s, "at": "2026-05-01T10:00:00Z", "total": %s}'
+    lines = [("1", "NaN"), ('"\\ud800"', "1"), ("9" * 5000, "1"), ("[" * 9000, "1"), ("5", "2.5")]
+    path = tmp_path / "orders.jsonl"
+    path.write_text("\n".join(row % line for line in lines), encoding="utf-8")
+    nested = tmp_path / "nested.json"
+    nested.write_text("[" * 100_000, encoding="utf-8")
+
+    result = await read(path, mapping=SHOP)
+
+    assert [str(conversion.order_id) for conversion in result.conversions] == ["5"]
+    assert sorted(reject.line for reject in result.rejects) == [1, 2, 3, 4]
+    with pytest.raises(ConfigurationError, match="is nested too deeply"):
+        await read(nested, mapping=SHOP)
 
 
 async def test_single_precision_of_parquet_keeps_its_digits(tmp_path: Path):

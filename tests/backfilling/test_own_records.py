@@ -30,6 +30,8 @@ async def one(tmp_path: Path, row: str, **options: str) -> Result:
         ("sale;5;;2026-05-01T10:00Z;1", "state the currency of the file, currency="),
         ("sale;5;EUR;2026-05-01 10:00;1", "state the zone of the file's times, timezone="),
         ("sale;5;EUR;2026-05-01T10:00Z;5.1E+12", "rounded by a spreadsheet"),
+        ("sale;5;nan;2026-05-01T10:00Z;1", "state the currency of the file, currency="),
+        ("sale;5;EUR; ;1", "state timestamp="),
     ],
 )
 async def test_what_is_missing_or_unclear_is_rejected(row: str, problem: str, tmp_path: Path):
@@ -44,6 +46,12 @@ async def test_the_settings_state_what_the_row_does_not(tmp_path: Path):
     (sale,) = (await one(tmp_path, "sale;1.234,50;;2026-05-01 10:00;1", **stated)).conversions
 
     assert (str(sale.revenue), sale.currency, sale.timestamp.hour) == ("1234.50", "CHF", 8)
+
+
+async def test_an_exact_amount_of_ours_with_an_exponent_is_read(tmp_path: Path):
+    (sale,) = (await one(tmp_path, "sale;1.5E+3;EUR;2026-05-01T10:00Z;1", decimal=".")).conversions
+
+    assert sale.revenue == 1500
 
 
 async def test_a_lead_needs_neither_amount_nor_currency(tmp_path: Path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -148,6 +150,19 @@ async def test_bytes_of_another_encoding_are_rejected_where_they_stand(tmp_path:
     assert not stated.rejects
 
 
+async def test_one_row_of_another_encoding_changes_no_other_row(tmp_path: Path):
+    rows = [shopify_row(number, Billing_Name="Zoë Müller") for number in range(3)]
+    foreign = csv_text([shopify_row(9, Billing_Name="Zoë")]).splitlines()[1].encode("cp1252")
+    path = tmp_path / "orders.csv"
+    path.write_bytes(csv_text(rows).encode() + foreign + b"\r\n" + b"\x00" * 800)
+
+    result = await read(path)
+
+    names = {conversion.customer.first_name for conversion in result.conversions}  # type: ignore[union-attr]
+    assert (len(result.conversions), names) == (3, {("Zoë",)})
+    assert "line 5: is not text in utf-8" in result.reasons[0]
+
+
 async def test_an_endless_cell_costs_no_other_row_than_its_own(tmp_path: Path):
     rows = [ROWS[0], shopify_row(2, Note_Attributes="x" * 200_000), ROWS[2]]
     path = write_csv(tmp_path / "orders.csv", rows)
@@ -164,10 +179,12 @@ async def test_an_endless_cell_costs_no_other_row_than_its_own(tmp_path: Path):
 async def test_compressed_files_are_read_whatever_their_names(tmp_path: Path):
     data = csv_text(ROWS).encode()
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "c.csv").write_bytes(bz2.compress(data))
+    (tmp_path / "d.csv").write_bytes(lzma.compress(data))
     with arrow.CompressedOutputStream(str(tmp_path / "b.zst"), "zstd") as file:
         file.write(data)
 
-    for name in ("a.csv.gz", "b.zst"):
+    for name in ("a.csv.gz", "b.zst", "c.csv", "d.csv"):
         assert ids(await read(tmp_path / name)) == IDS
 
 

@@ -59,6 +59,9 @@ def test_without_a_decimal_sign_an_unclear_amount_is_refused(text: str):
         ("1.2.3", "."),
         ("NaN", "."),
         ("1e999999", ","),
+        ("49_90", "."),
+        ("1.23E+05", "."),
+        ("1,23E+11", ","),
     ],
 )
 def test_what_is_no_amount_is_refused(text: str, decimal: str):

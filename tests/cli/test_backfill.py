@@ -295,11 +295,13 @@ def test_a_dry_run_knows_what_was_sent_before_and_what_is_too_old(
     run("backfill", orders(tmp_path / "first.csv", 2))
     rows = [shopify_row(number, Paid_at=paid()) for number in range(3)]
     rows.append(shopify_row(9, Paid_at=paid(timedelta(days=30))))
+    rows.append(shopify_row(10, Paid_at=paid(timedelta(days=-30))))
 
     result = run("backfill", write_csv(tmp_path / "both.csv", rows), "--dry-run")
 
     assert "skipped: 2 accepted before" in result.out
     assert "too old for meta, so not sent there: 1" in result.out
+    assert "dated in the future: 1 (check --timezone" in result.out
 
 
 def test_a_dry_run_needs_no_credentials(run, file):

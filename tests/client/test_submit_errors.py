@@ -280,3 +280,11 @@ async def test_a_closed_client_and_a_full_outbox_say_so(service: Service):
         with pytest.raises(QueueFullError):
             await client.submit(Conversion.lead())
         service.gate.set()
+
+
+@pytest.mark.asyncio
+async def test_what_json_cannot_hold_is_told_with_the_conversion(service: Service, tmp_path: Path):
+    conversion = with_custom_data(a=object())
+    async with service.client(outbox=tmp_path / "outbox.db") as client:
+        with pytest.raises(TypeError, match=f"{conversion.event_id}' was not accepted: its custom"):
+            await client.submit(conversion)

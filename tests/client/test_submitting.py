@@ -92,6 +92,8 @@ async def test_submit_many_returns_the_first_deliveries_for_repeats(service: Ser
 
 async def test_submit_many_accepts_nothing_if_one_is_not_a_conversion(service: Service):
     async with service.client() as client:
+        with pytest.raises(TypeError, match=r"expected an iterable of Conv.*, got Conversion: see"):
+            await client.submit_many(SALE)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="expected Conversion objects, got str"):
             await client.submit_many([SALE, "x"])  # type: ignore[list-item]
     assert service.requests == []

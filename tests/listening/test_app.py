@@ -102,6 +102,7 @@ async def test_a_body_without_an_event_is_answered_with_the_reason(client, body,
         (b"no gzip", b"gzip", 415),
         (gzip.compress(b" " * 1_000_000 + orjson.dumps(PURCHASE)), b"gzip", 413),
     ],
+    ids=range(12),  # the bytes have the time in them
 )
 async def test_a_compressed_body_and_other_encodings_are_read_within_the_limit(
     client, body, coding, status

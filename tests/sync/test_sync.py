@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from anytrack_async import (
     AnyTrackClient,
     ClosedError,
     Conversion,
+    InvalidArgumentError,
     InvalidConversionError,
     UndeliveredError,
     WrongEventLoopError,
@@ -108,6 +110,8 @@ def test_a_delivery_that_takes_too_long_is_a_timeout(service: Service):
         delivery.result(0.01)
     with pytest.raises(TimeoutError):
         delivery.at("anytrack", 0.01)
+    with pytest.raises(InvalidArgumentError, match="timeout must be a number of seconds"):
+        delivery.result(math.nan)
     anytrack.limit_drain(0)
     with pytest.raises(UndeliveredError):
         anytrack.close()

@@ -8,21 +8,14 @@ many requests, so a conversion costs neither a task nor a wait in a queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 import anyio
-import attrs
 from anyio.abc import TaskGroup
 
 from anytrack_async.destinations.anytrack.causes import NotAnyTrack, Unexplained
-from anytrack_async.destinations.anytrack.payload import (
-    encode,
-    idempotency_key,
-    read_outcome,
-    severity,
-)
+from anytrack_async.destinations.anytrack.payload import REST, RequestFormat, severity
 from anytrack_async.destinations.sink import (
     NeedsOperator,
     SinkSignal,
@@ -145,33 +138,6 @@ class Refusals:
 
 def _is_delivered(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.status is Status.DELIVERED
-
-
-@attrs.frozen(kw_only=True)
-class RequestFormat:
-    """How one conversion is written to AnyTrack, and how the answer is read.
-
-    Attributes:
-        path: segments of the path below the session's base URL.
-        encode: returns the body.
-        headers: returns the headers that only this conversion's request has, of it and its body.
-        read: returns the outcome; the second argument is called with an answer that confirms the
-            conversion in unusual words.
-    """
-
-    path: tuple[str, ...]
-    encode: Callable[[Conversion], bytes]
-    headers: Callable[[Conversion, bytes], Mapping[str, str] | None]
-    read: Callable[[Response, Callable[[Response], None]], Outcome]
-
-
-REST: Final = RequestFormat(
-    path=("conversions",),
-    encode=encode,
-    headers=lambda conversion, _: {"Idempotency-Key": idempotency_key(conversion.event_id)},
-    read=read_outcome,
-)
-"""The format of AnyTrack's REST API."""
 
 
 class BatchSender:

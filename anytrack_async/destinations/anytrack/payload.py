@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import inf
 from string import ascii_letters, digits, punctuation
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import attrs
@@ -271,3 +271,33 @@ def _remote_id(body: Mapping[str, Any], *names: str) -> str | None:
 def _reason(response: Response) -> tuple[str, str]:
     error = read_error_body(response)
     return f"{error.message} (status {response.status})", error.code or str(response.status)
+
+
+# Both together
+
+
+@attrs.frozen(kw_only=True)
+class RequestFormat:
+    """How one conversion is written to AnyTrack, and how the answer is read.
+
+    Attributes:
+        path: segments of the path below the session's base URL.
+        encode: returns the body.
+        headers: returns the headers that only this conversion's request has, of it and its body.
+        read: returns the outcome; the second argument is called with an answer that confirms the
+            conversion in unusual words.
+    """
+
+    path: tuple[str, ...]
+    encode: Callable[[Conversion], bytes]
+    headers: Callable[[Conversion, bytes], Mapping[str, str] | None]
+    read: Callable[[Response, Callable[[Response], None]], Outcome]
+
+
+REST: Final = RequestFormat(
+    path=("conversions",),
+    encode=encode,
+    headers=lambda conversion, _: {"Idempotency-Key": idempotency_key(conversion.event_id)},
+    read=read_outcome,
+)
+"""The format of AnyTrack's REST API."""

@@ -13,10 +13,9 @@ import orjson
 from anytrack_async.destinations.anytrack.batch import (
     BatchSender,
     Refusals,
-    RequestFormat,
     RequestSlots,
 )
-from anytrack_async.destinations.anytrack.payload import limited
+from anytrack_async.destinations.anytrack.payload import RequestFormat, limited
 from anytrack_async.destinations.anytrack.sink import (
     REQUESTS_PER_CONNECTION,
     USABLE_SHARE,

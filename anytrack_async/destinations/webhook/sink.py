@@ -14,9 +14,9 @@ import orjson
 from anytrack_async.destinations.anytrack.batch import (
     BatchSender,
     Refusals,
-    RequestFormat,
     RequestSlots,
 )
+from anytrack_async.destinations.anytrack.payload import RequestFormat
 from anytrack_async.destinations.anytrack.sink import REQUESTS_PER_CONNECTION, batch_times
 from anytrack_async.destinations.consent import (
     LIMITED,

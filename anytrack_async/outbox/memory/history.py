@@ -1,4 +1,4 @@
-"""The history of a memory outbox: `MemoryHistory`, within a bounded number of records.
+"""The history of a memory outbox: `MemoryHistory` keeps a bounded part of it, and its reader.
 
 Accepted conversions are counted when they are dropped from the log, or when the counts are read, so
 that accepting a conversion costs nothing more. An attempt is one record for all conversions of a
@@ -7,8 +7,10 @@ batch.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from decimal import Decimal
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +18,8 @@ import attrs
 
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, FailedEntry
-from anytrack_async.outbox.counting import Counts, Result, status_of
+from anytrack_async.outbox.checks import check_event_ids
+from anytrack_async.outbox.counting import Counts, Kind, Result, status_of
 from anytrack_async.outbox.history import (
     COUNTS_KEPT_FOR,
     HOUR,
@@ -32,6 +35,7 @@ from anytrack_async.outbox.history import (
 )
 from anytrack_async.outbox.memory.claim import LostAttempt
 from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.methods import HistoryMethods
 
 _K = TypeVar("_K")
 
@@ -296,3 +300,55 @@ def _hours(times: Sequence[float], offset: float) -> Iterator[tuple[float, int]]
     for _, group in groupby(times, lambda time: int(time + offset) // HOUR):
         dates = list(group)
         yield dates[0] + offset, len(dates)
+
+
+class MemoryHistoryReader(HistoryMethods):
+    """Reads the history of a memory outbox; see `KeepsHistory`."""
+
+    _history: MemoryHistory
+
+    @abstractmethod
+    def _check_open(self) -> None: ...
+
+    @abstractmethod
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
+        """Return the whole *claim*; see `Outbox.release`."""
+
+    async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
+        """Return the attempts at a conversion, oldest first; see `KeepsHistory`."""
+        (event_id,) = check_event_ids([event_id])
+        is_known = event_id in await self.reports([event_id])
+        return self._history.attempts(event_id) if is_known else []
+
+    async def release_with_reason(
+        self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
+    ) -> bool:
+        """Release the whole *claim*, and keep why; see `KeepsHistory`."""
+        released = await self.release(claim, due=due, counts_as_attempt=counts_as_attempt)
+        if released:
+            self._history.release(claim, reason, due=due, counts_as_attempt=counts_as_attempt)
+        return released
+
+    async def _outcomes_between(
+        self, since: float, until: float | None, destination: str | None
+    ) -> Mapping[Result, tuple[int, float]]:
+        self._check_open()
+        return self._history.counts.outcomes
+
+    async def _accepted_between(
+        self, since: float, until: float | None
+    ) -> Iterable[tuple[Kind, tuple[int, Decimal]]]:
+        self._check_open()
+        self._history.count_accepted()
+        return self._history.counts.accepted.items()
+
+    async def _delivery_dates(self, event_id: str) -> Mapping[str, float]:
+        return self._history.delivered_at(event_id)
+
+    async def _find(self, ids: SearchedIds, limit: int) -> Sequence[RememberedConversion]:
+        self._check_open()
+        return self._history.find(ids, limit)
+
+    async def _newest_below(self, position: int, limit: int) -> Sequence[RememberedConversion]:
+        self._check_open()
+        return self._history.recent(position, limit)

@@ -35,9 +35,8 @@ from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder
 from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetterSteps
 from anytrack_async.outbox.memory.erasing import MemoryErasing
-from anytrack_async.outbox.memory.history import MemoryHistory
+from anytrack_async.outbox.memory.history import MemoryHistory, MemoryHistoryReader
 from anytrack_async.outbox.memory.log import MemoryLog
-from anytrack_async.outbox.memory.past import MemoryPast
 from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
 
@@ -48,7 +47,7 @@ _CAPACITY = 10_000
 _CAPACITY_BYTES = 64 * 2**20
 
 
-class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryPast):
+class MemoryOutbox(MemoryDeadLetterSteps, MemoryErasing, MemoryHistoryReader):
     """Keeps conversions in memory: no setup, and nothing survives the process.
 
     It keeps the objects it is given, and neither copies nor encodes them. Use it in one event loop.
