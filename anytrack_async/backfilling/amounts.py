@@ -111,15 +111,8 @@ def amount_parser(
             return _from_number(value)
         if "+" in value and not exact and is_rounded(value):
             raise InvalidConversionError("revenue", _ROUNDED)
-        try:
-            # Without a sign, "1.234" is refused below; "12.50" and "1234.5678" are clear. Python
-            # would take "49_90" for 4990.
-            if "_" not in value and decimal != "," and (decimal or value[-4:-3] != "."):
-                amount = Decimal(value)
-                if amount.is_finite():  # "NaN" and "Infinity" are not
-                    return amount
-        except InvalidOperation:
-            pass
+        if (plain := _plain_amount(value, decimal)) is not None:
+            return plain
         return _from_digits(_without_sign(value, signs), decimal, advice)
 
     return parse
@@ -128,6 +121,21 @@ def amount_parser(
 def currencies_of(sign: str) -> frozenset[str]:
     """Return the currencies that *sign*, which stood beside an amount, may mean."""
     return _SIGNS.get(sign) or frozenset((sign,))
+
+
+def _plain_amount(text: str, decimal: str | None) -> Decimal | None:
+    """Return the amount in *text* if it is a number of Python's with one meaning, else None.
+
+    Without a decimal sign, "1.234" has two meanings; "12.50" and "1234.5678" have one. Python would
+    take "49_90" for 4990.
+    """
+    if "_" in text or decimal == "," or (decimal is None and text[-4:-3] == "."):
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None  # "NaN" and "Infinity" are not
 
 
 def _from_number(value: Any) -> Decimal:

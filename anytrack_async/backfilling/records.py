@@ -157,6 +157,13 @@ def _checked(record: Any) -> tuple[Any, str | None]:
     return record, f"must be an object, not {type(record).__name__}"
 
 
+def _broken(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
+    """Return the beginning of a record that cannot be read, and the reason."""
+    if not text:
+        return "", "is missing: the file ends inside the array"
+    return text, f"is not JSON: {error.msg}"
+
+
 def _array_records(text: TextIO) -> Iterator[_Numbered]:
     """Yield the records of an array; the line is the one where the record begins."""
     decode = json.JSONDecoder().raw_decode
@@ -176,10 +183,7 @@ def _array_records(text: TextIO) -> Iterator[_Numbered]:
             more = "" if ended else text.read(_CHUNK)
             ended = not more
             if ended or len(buffer) - start > _MAX_RECORD:
-                if start >= len(buffer):
-                    yield line, "", "is missing: the file ends inside the array"
-                else:
-                    yield line, buffer[start : start + 200], f"is not JSON: {exc.msg}"
+                yield (line, *_broken(buffer[start : start + 200], exc))
                 return
             buffer, start = buffer[start:] + more, 0
             continue

@@ -177,6 +177,10 @@ def _show_counts(counts: RowCounts) -> None:
         _print(f"  contradict a conversion accepted before: {counts.contradictions:,}", BAD)
     if counts.refunds:
         _print(f"  refunds and cancellations: {counts.refunds:,}")
+    _show_accepted(counts)
+
+
+def _show_accepted(counts: RowCounts) -> None:
     for kind, count in counts.weakened.items():
         _print(f"  matched less well: {count:,} {kind}", NOTE)
     if counts.future:

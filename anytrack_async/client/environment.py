@@ -1,7 +1,7 @@
 """A warning for environment variables that nothing reads, with the nearest one that is read.
 
-A misspelt ``ANYTRACK_OUTBOKS`` would leave the outbox in memory, and nobody would know. The names
-of variables are logged, never their values.
+A misspelt ``ANYTRACK_OUTBOKS`` would leave the outbox in memory, unnoticed. The names of variables
+are logged, never their values.
 """
 
 from __future__ import annotations
@@ -57,11 +57,7 @@ def warn_of_unknown_variables(environ: Mapping[str, str] | None = None) -> None:
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that nothing reads → which one was probably meant."""
-    ours = [
-        name
-        for name, value in environ.items()
-        if value and name not in LIBRARY_VARIABLES and _may_be_ours(name)
-    ]
+    ours = [name for name, value in environ.items() if value and _may_be_ours(name)]
     if not ours:
         return {}
     known = _known_variables(ours)
@@ -87,6 +83,9 @@ _PREFIXES = tuple(Destination(name, location).prefix for name, location in BUILT
 
 
 def _may_be_ours(name: str) -> bool:
+    """Return whether *name*, which is not the name of one of our variables, may stand for one."""
+    if name in LIBRARY_VARIABLES:
+        return False
     spelling = name.strip().upper()
     return _is_own(spelling) or spelling.startswith(_PREFIXES)
 

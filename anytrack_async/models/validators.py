@@ -175,10 +175,10 @@ def currency_code(value: str | None) -> str:
     """
     if isinstance(value, str):
         code = value if len(value) == 3 else value.strip(BLANK)
-        if len(code) == 3 and code.isascii() and code.isalpha() and code not in NO_IDS:
-            return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
         if code in NO_IDS:  # a gap in a column that became text
             return "USD"
+        if len(code) == 3 and code.isascii() and code.isalpha():
+            return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     if value is None or is_missing(value):
         return "USD"
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")

@@ -11,12 +11,11 @@ import anyio
 import orjson
 
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import keys_from_env, make_outbox
-from anytrack_async.client.locations import MEMORY, OutboxLocation
+from anytrack_async.client.source import OutboxSource
 from anytrack_async.client.stats import Stats
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.descriptions import safe_description
-from anytrack_async.errors import AnyTrackError, ConfigurationError
+from anytrack_async.errors import AnyTrackError
 from anytrack_async.monitoring.metrics import Backlog, exposition, read_backlog, require_prometheus
 from anytrack_async.outbox.base import Outbox
 
@@ -66,16 +65,7 @@ class MetricsApp:
     """The application that `metrics_app` returns."""
 
     def __init__(self, source: AnyTrackClient | Outbox | str | os.PathLike[str]) -> None:
-        self._client = source if isinstance(source, AnyTrackClient) else None
-        self._path = source if isinstance(source, str | os.PathLike) else None
-        if self._path == MEMORY:
-            raise ConfigurationError(
-                "metrics_app: an outbox in memory has no path; pass the client that uses it"
-            )
-        self._outbox: Outbox | None = None
-        if not isinstance(source, AnyTrackClient | str | os.PathLike):
-            self._outbox = make_outbox(source)
-        self._opening = anyio.Lock()
+        self._source = OutboxSource(source, user="metrics_app")
         self._routes = {
             "/metrics": self._metrics,
             "/healthz": self._health,
@@ -99,10 +89,7 @@ class MetricsApp:
 
     async def aclose(self) -> None:
         """Close the outbox file, if a request opened it; the next request opens it again."""
-        async with self._opening:
-            if self._path is not None and self._outbox is not None:
-                outbox, self._outbox = self._outbox, None
-                await outbox.aclose()
+        await self._source.aclose()
 
     async def _lifespan(self, receive: _Receive, send: _Send) -> None:
         while True:
@@ -142,7 +129,8 @@ class MetricsApp:
             for name, item in (stats.destinations.items() if stats else ())
             if item.state is not None
         }
-        if self._client is not None and not self._client.is_open:
+        client = self._source.client
+        if client is not None and not client.is_open:
             return _json(503, {"status": "unavailable", "error": "the client is not open"})
         held_lanes = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
         destinations = sorted(backlog.depths)
@@ -165,22 +153,9 @@ class MetricsApp:
         return 200, _TEXT, exposition(*await self._read())
 
     async def _read(self) -> tuple[Backlog, Stats | None]:
-        if self._client is not None:
-            return await read_backlog(self._client.outbox), await self._client.stats()
-        return await read_backlog(await self._opened()), None
-
-    async def _opened(self) -> Outbox:
-        async with self._opening:
-            if self._outbox is None:
-                location = await _existing(self._path)
-                outbox = location.outbox(keys_from_env(), os.environ, create=False)
-                await outbox.open([])  # without destinations: nothing is added or sent
-                self._outbox = outbox
-            return self._outbox
-
-
-async def _existing(path: str | os.PathLike[str] | None) -> OutboxLocation:
-    return await anyio.to_thread.run_sync(OutboxLocation(os.fspath(path or "")).check_exists)
+        backlog = await read_backlog(await self._source.outbox())
+        client = self._source.client
+        return backlog, None if client is None else await client.stats()
 
 
 def _iso(moment: float) -> str:

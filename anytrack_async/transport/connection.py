@@ -247,7 +247,7 @@ def readable_events(
     """
     if ssl_object is not None:
         events = readable_events(sock)
-        return lambda: events() or (["decrypted"] if _has_more(ssl_object) else [])
+        return lambda: events() or (["decrypted"] if has_more(ssl_object) else [])
     # select() cannot watch descriptors above 1,023.
     if not hasattr(select, "poll"):
         return lambda: select.select([sock], [], [], 0)[0]
@@ -256,7 +256,8 @@ def readable_events(
     return partial(poll.poll, 0)
 
 
-def _has_more(ssl_object: ssl.SSLObject) -> bool:
+def has_more(ssl_object: ssl.SSLObject) -> bool:
+    """Return whether *ssl_object* has bytes that were not asked for, or the connection's end."""
     # A second response comes in a TLS record of its own. It may have been read from the socket with
     # the first one; it then waits where the socket does not show it.
     try:

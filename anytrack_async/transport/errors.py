@@ -90,12 +90,17 @@ def _first_message(value: object, levels: int = 3) -> str:
         return _first_message(value[0], levels - 1)
     if not isinstance(value, Mapping):
         return ""
-    if text := next((value[name] for name in _TEXT_FIELDS if isinstance(value.get(name), str)), ""):
-        place = value.get("loc")
-        return f"{'.'.join(map(str, place))}: {text}" if isinstance(place, list) else text
+    if text := _own_message(value):
+        return text
     name, inner = next(iter(value.items()))
     text = _first_message(inner, levels - 1)
     return f"{name}: {text}" if text else ""
+
+
+def _own_message(error: Mapping[str, Any]) -> str:
+    text = next((error[name] for name in _TEXT_FIELDS if isinstance(error.get(name), str)), "")
+    place = error.get("loc")
+    return f"{'.'.join(map(str, place))}: {text}" if text and isinstance(place, list) else text
 
 
 def service_error(response: Response) -> ServiceError:
@@ -247,7 +252,6 @@ def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
     # Host and port are safe to show and help to find the wrong setting: a base URL never contains
     # user and password.
     host = httpx.URL(request.url).netloc.decode("ascii")
-    timeout = http.timeout
     match exc:
         case LimitExceeded():
             return _LIMITS[exc.setting].format(exc.limit) + (
@@ -257,20 +261,30 @@ def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
         case httpx.LocalProtocolError():
             return "the request is not valid HTTP, e.g. a header contains a forbidden character"
         case httpx.ProxyError():
-            status = _STATUS.match(str(exc))  # what follows may quote the password
-            refusal = f" (status {status[0]})" if status else ""
-            return f"the proxy refused to connect to {host}{refusal}: check its URL and password"
-        case httpx.PoolTimeout():
-            return f"no free connection within {timeout:g} s: increase HttpSettings.connections"
-        case httpx.ConnectTimeout():
-            return f"no connection to {host} within {timeout:g} s"
+            return _proxy_refusal(exc, host)
         case TotalTimeout():
             return f"no complete response within {http.exchange_seconds:g} s"
         case httpx.TimeoutException():
-            return f"no response within {timeout:g} s"
+            return _timeout(exc, host, http.timeout)
         case httpx.ConnectError():
             return f"connection to {host} failed: {safe_text(_connection_problem(exc))}"
         case httpx.DecodingError():
             return "the body of the response cannot be decompressed"
         case _:
             return f"the connection broke off ({type(exc).__name__})"
+
+
+def _timeout(exc: httpx.TimeoutException, host: str, seconds: float) -> str:
+    match exc:
+        case httpx.PoolTimeout():
+            return f"no free connection within {seconds:g} s: increase HttpSettings.connections"
+        case httpx.ConnectTimeout():
+            return f"no connection to {host} within {seconds:g} s"
+        case _:
+            return f"no response within {seconds:g} s"
+
+
+def _proxy_refusal(exc: httpx.ProxyError, host: str) -> str:
+    status = _STATUS.match(str(exc))  # the text behind the status may quote the password
+    refusal = f" (status {status[0]})" if status else ""
+    return f"the proxy refused to connect to {host}{refusal}: check its URL and password"

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.body import BodyReader
+from anytrack_async.transport.connection import has_more
 from anytrack_async.transport.message import (
     Engine,
     LimitExceeded,
@@ -72,13 +73,30 @@ class HttpxEngine:
                 raise LimitExceeded(setting, limit)
             return response.content
         body = BodyReader(request, response.status_code, response.headers, self._limits)
-        async for data in response.aiter_raw():
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        async for data in stream:
             await body.add(data)
+        if _has_surplus(response):
+            # httpcore would take it for the response to the next request. Once its stream is
+            # closed, the connection counts as expired.
+            await response.extensions["network_stream"].aclose()
+        await response.aclose()
         return body.content()
 
     async def aclose(self) -> None:
         """Close the transport."""
         await self._transport.aclose()
+
+
+def _has_surplus(response: httpx.Response) -> bool:
+    """Return whether bytes behind *response*, read to its end, were read with it."""
+    state: Any = response.stream
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        state = getattr(state, name, None)  # other transports have none, nor has HTTP/2
+    if state is None:
+        return False
+    ssl_object = response.extensions["network_stream"].get_extra_info("ssl_object")
+    return bool(state.trailing_data[0]) or (ssl_object is not None and has_more(ssl_object))
 
 
 # Tools such as respx patch httpx's classes to intercept requests. `Pool` and `AiohttpEngine` bypass

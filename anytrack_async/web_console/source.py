@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import keys_from_env, make_outbox
 from anytrack_async.client.dead_letters import not_dead_reason, to_filter
-from anytrack_async.client.locations import MEMORY, OutboxLocation
+from anytrack_async.client.locations import MEMORY
+from anytrack_async.client.source import OutboxSource
 from anytrack_async.client.stats import DestinationStats
 from anytrack_async.errors import ConfigurationError, InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
@@ -29,7 +29,7 @@ _BETWEEN_STEPS = 0.02
 """Seconds between two steps of a change of many dead letters."""
 
 
-class ConsoleSource:
+class ConsoleSource(OutboxSource):
     """A client, an outbox that is open, or an outbox that the first request opens.
 
     Without a client, all data of the outbox can be read, and dead letters can be changed;
@@ -46,50 +46,18 @@ class ConsoleSource:
     """
 
     def __init__(self, source: AnyTrackClient | Outbox | str | os.PathLike[str]) -> None:
-        self.client = source if isinstance(source, AnyTrackClient) else None
-        self._address = source if isinstance(source, str | os.PathLike) else None
-        if self._address == MEMORY:
-            raise ConfigurationError(
-                "console: an outbox in memory has no path; pass the client that uses it"
-            )
-        self._outbox: Outbox | None = None
-        if not isinstance(source, AnyTrackClient | str | os.PathLike):
-            self._outbox = make_outbox(source)
-        self._opening = anyio.Lock()
+        super().__init__(source, user="console")
 
     @property
     def name(self) -> str:
         """The outbox's name for people: the name of its file, or its kind; never a DSN."""
         outbox = self.client.outbox if self.client else self._outbox
         path = getattr(outbox, "path", None)
-        if path is None and self._address is not None and not _is_dsn(self._address):
-            path = self._address
+        if path is None and self.address is not None and not _is_dsn(self.address):
+            path = self.address
         if path is not None:
             return Path(path).name
         return type(outbox).__name__ if outbox is not None else "outbox"
-
-    async def outbox(self) -> Outbox:
-        """Return the outbox, open.
-
-        Raises:
-            OutboxError: it cannot be opened, or its file does not exist.
-        """
-        if self.client is not None:
-            return self.client.outbox
-        async with self._opening:
-            if self._outbox is None:
-                location = await _existing(self._address or "")
-                outbox = location.outbox(keys_from_env(), os.environ, create=False)
-                await outbox.open([])  # without destinations: nothing is added or sent
-                self._outbox = outbox
-            return self._outbox
-
-    async def aclose(self) -> None:
-        """Close the outbox, if a request opened it; the next request opens it again."""
-        async with self._opening:
-            if self._address is not None and self._outbox is not None:
-                outbox, self._outbox = self._outbox, None
-                await outbox.aclose()
 
     @asynccontextmanager
     async def reader(self) -> AsyncGenerator[AnyTrackClient, None]:
@@ -197,7 +165,3 @@ class ConsoleSource:
 
 def _is_dsn(address: str | os.PathLike[str]) -> bool:
     return isinstance(address, str) and "://" in address
-
-
-async def _existing(address: str | os.PathLike[str]) -> OutboxLocation:
-    return await anyio.to_thread.run_sync(OutboxLocation(os.fspath(address)).check_exists)

@@ -16,6 +16,7 @@ from anytrack_async.transport.httpx import (
     is_httpx_patched,
 )
 from anytrack_async.transport.message import Request, Response
+from tests.transport.raw_server import ServerConnection, response_bytes, serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -89,6 +90,32 @@ async def test_a_cancelled_request_closes_its_response():
         tasks.cancel_scope.cancel()
 
     assert wire.body.closed
+
+
+@pytest.mark.parametrize("body", [b"{}", b""])
+async def test_a_second_response_answers_no_request(body: bytes):
+    async def two(connection: ServerConnection, head: bytes, _: bytes) -> None:
+        await connection.send(response_bytes(body) + response_bytes(b'{"id": "of another"}'))
+
+    async with serving(two) as server:
+        engine = HttpxEngine(httpx.AsyncHTTPTransport(), HTTP)
+        request = POST._replace(url=server.url)
+        for _ in range(3):
+            assert (await engine.exchange(request)).content == body
+        await engine.aclose()
+        await server.all_closed()
+
+    assert server.connections == 3
+
+
+async def test_a_connection_is_used_again():
+    async with serving() as server:
+        engine = HttpxEngine(httpx.AsyncHTTPTransport(), HTTP)
+        for _ in range(3):
+            await engine.exchange(POST._replace(url=server.url))
+        await engine.aclose()
+
+    assert server.connections == 1
 
 
 async def test_closing_closes_the_transport():

@@ -92,24 +92,30 @@ def read_problem(
     Source: HubSpot, "Error handling" and "API usage guidelines and limits".
     """
     body = _json_object(content)
-    problem = describe_failure(body or {}, status)
+    fields = body or {}
+    problem = describe_failure(fields, status)
     if status in (423, 429, 477):
-        policy = str((body or {}).get("policyName") or "").upper()
+        policy = str(fields.get("policyName") or "").upper()
         return _wait(problem, headers, policy, zone, now or datetime.now(UTC))
     if body is None and status not in (*_NEEDS_OPERATOR, 413):
         # HubSpot answers in JSON, so this response comes from a proxy in between.
         return attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)
-    if is_page(status, content):
-        advice = "the answer is not HubSpot's: is HubSpotSettings.base_url right, and the proxy?"
-        return _wrong_configuration(problem, advice)
-    if status in _WRONG_PATH:
-        # Our paths name no records, so no conversion is at fault: a setting is wrong.
-        advice = "check HubSpotSettings(api_version=…, base_url=…)"
+    if advice := _configuration_advice(status, content):
         return _wrong_configuration(problem, advice)
     kind = _kind(status, problem)
     if kind is ProblemKind.EXISTS and _is_foreign(content):
         kind = ProblemKind.UNAVAILABLE
     return _check_setup(attrs.evolve(problem, kind=kind))
+
+
+def _configuration_advice(status: int, content: bytes) -> str | None:
+    """Return which settings to check, if a response says that one of them is wrong."""
+    if is_page(status, content):
+        return "the answer is not HubSpot's: is HubSpotSettings.base_url right, and the proxy?"
+    if status in _WRONG_PATH:
+        # Our paths name no records, so no conversion is at fault.
+        return "check HubSpotSettings(api_version=…, base_url=…)"
+    return None
 
 
 def is_page(status: int, content: bytes) -> bool:

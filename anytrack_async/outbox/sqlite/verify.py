@@ -14,12 +14,8 @@ from typing import NamedTuple
 
 import attrs
 
-from anytrack_async.codec.remote_ids import (
-    unpack_ids,
-)
-from anytrack_async.codec.storage import (
-    decode,
-)
+from anytrack_async.codec.remote_ids import unpack_ids
+from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decoding import decrypted_record
@@ -189,7 +185,7 @@ def _problem_of_counts(row: _Row) -> str | None:
     return (
         f"of {row.cursor - row.start + row.inherited} positions up to its cursor, "
         f"{row.delivered} are delivered, {row.skipped} are for others, "
-        f"{row.pending + row.in_spans} wait {row.dead} are dead and {row.discarded} "
+        f"{row.pending + row.in_spans} wait, {row.dead} are dead, and {row.discarded} "
         f"were discarded: {row.missing} are missing"
     )
 
