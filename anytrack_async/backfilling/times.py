@@ -21,6 +21,11 @@ from anytrack_async.errors import ConfigurationError, InvalidConversionError
 
 _OFFSET_AFTER_BLANK = re.compile(r"(?<=\d) (?=[+-]\d{2}:?\d{2}$)")
 _ZERO_OFFSET = re.compile(r"\s*(?:UTC|GMT|Z)$")
+_SERIAL_DAY = re.compile(r"[2-7]\d{4}(?:[.,]\d+)?")  # of the years 1954 to 2118
+_IS_SERIAL = (
+    "is the number of a day, as spreadsheets store it: format the column as a date and time, such "
+    "as 2026-05-01 10:00:00"
+)
 _MIDNIGHT = time()
 
 
@@ -64,7 +69,8 @@ def _to_utc(
         else:
             moment = _from_object(value)
         if moment is None:
-            raise InvalidConversionError("timestamp", problem)
+            is_serial = type(value) is str and _SERIAL_DAY.fullmatch(value.strip())
+            raise InvalidConversionError("timestamp", _IS_SERIAL if is_serial else problem)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=own_zone or zone or _refuse_naive(advice))
             _check_clocks(moment)

@@ -260,6 +260,11 @@ def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[st
     record = {name: value for name, value in fields.items() if value is not None}
     if record["conversion_type"] is ConversionType.SALE and "revenue" not in record:
         raise ConfigurationError("a sale needs --revenue")
+    if "," in record.get("revenue", ""):
+        raise ConfigurationError(
+            "--revenue must have no comma, because 1,299 is 1299 to one reader and 1.299 to "
+            "another: write it like 1299.90"
+        )
     if email is not None:
         record["customer"] = {"email": email}
     set_fields(record, settings)

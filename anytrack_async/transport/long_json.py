@@ -5,6 +5,9 @@ the event loop. A long body is an object with a list of records, ``{"data": [{â€
 2}``. It is parsed in a worker thread, record by record; the lock is free in between. Each record
 may be turned into a result at once, so that the parsed records are never all in memory.
 
+What remains is Python's garbage collector, which stops all threads: a full collection with 20,000
+conversions, those of a list of 8 MB, takes 30 to 60 ms.
+
 8 MB of ``{},{},â€¦`` are 2.8 million objects, which would take 180 MB. They are counted before
 anything is parsed; see `_check_values`.
 """

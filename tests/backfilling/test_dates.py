@@ -99,3 +99,9 @@ def test_iso_times_may_have_the_name_of_a_zone() -> None:
     assert (moment, moment.utcoffset()) == (datetime(2026, 7, 1, 14, tzinfo=UTC), timedelta(0))
     with pytest.raises(InvalidConversionError, match="is not a time"):
         parse("2026-07-01 10:00:00 EST", None)
+
+
+@pytest.mark.parametrize("text", ["46000", "46000.4167", " 46000,5"])
+def test_a_spreadsheets_number_of_a_day_is_told_as_such(text: str) -> None:
+    with pytest.raises(InvalidConversionError, match="the number of a day, as spreadsheets"):
+        time_parser(("iso", "written", "unix"), UTC)(text, None)

@@ -197,6 +197,7 @@ def test_the_same_order_again_contradicts_nothing(run, sandbox, outbox_path, cap
     ("arguments", "words"),
     [
         (("sale",), "a sale needs --revenue"),
+        (("sale", "--revenue", "1,299.90"), "--revenue must have no comma"),
         (("sale", "--revenue", "-1"), "revenue must not be negative"),
         (("lead", "--currency", "euros"), "currency must be"),
         (("lead", "--timestamp", "2026-01-01T00:00:00"), "timestamp needs a time zone"),

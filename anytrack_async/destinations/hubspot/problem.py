@@ -355,7 +355,8 @@ def _status_phrase(status: int | None) -> str:
     if status is None:
         return "refused without a reason"
     try:
-        return f"answered {status} {HTTPStatus(status).phrase}"
+        advice = "; redirects are not followed, check base_url" if 300 <= status < 400 else ""
+        return f"answered {status} {HTTPStatus(status).phrase}{advice}"
     except ValueError:
         return f"answered {status}"
 

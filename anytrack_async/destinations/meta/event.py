@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -34,6 +34,10 @@ _EVENT_NAMES = {
     ConversionType.LEAD: "Lead",
     ConversionType.SIGNUP: "CompleteRegistration",
 }
+FUTURE = "times in the future, replaced by the current one"
+"""The kind of conversions that have not happened yet."""
+
+_CLOCK_ERROR = timedelta(minutes=10)  # by which the clock of another machine may be ahead
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400  # seconds
 _WEB = ("https://", "http://")
@@ -99,7 +103,8 @@ def to_events(
         conversions: any conversions.
         settings: event names, action source and other defaults.
         now: unix seconds; a conversion from the future is dated now.
-        weaknesses: gets the `user_data` of conversions with unusable values, and their kinds.
+        weaknesses: gets the `user_data` of conversions with unusable values, and their kinds; also
+            of those that are dated more than ten minutes ahead.
     """
     latest = datetime.fromtimestamp(now, UTC)
     times = [
@@ -107,6 +112,12 @@ def to_events(
         for conversion in conversions
     ]
     users = all_user_data(conversions, settings, times, weaknesses)
+    if weaknesses is not None and latest in times:
+        weaknesses += [
+            (user, FUTURE)
+            for conversion, user in zip(conversions, users, strict=True)
+            if conversion.timestamp - latest > _CLOCK_ERROR
+        ]
     rows = zip(conversions, users, times, strict=True)
     return [_event(conversion, user, moment, settings) for conversion, user, moment in rows]
 

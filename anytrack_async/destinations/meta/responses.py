@@ -49,6 +49,7 @@ _PERMISSION = re.compile(
 _TEMPORARY = re.compile(
     r"(?i)temporar|try(?:ing)? (?:it |this )?again|retry|timed? ?out|(?:unknown|unexpected) error"
 )
+_NOT_FOLLOWED = "redirects are not followed; check MetaSettings.base_url"
 _TRACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _MEANING = {
     2_804_003: "event_time is too old",
@@ -216,7 +217,9 @@ class GraphError:
         try:
             body = response.json()
         except DecodeError:
-            return cls(status=response.status, is_json=False, message="the response is not JSON")
+            redirects = 300 <= response.status < 400
+            message = _NOT_FOLLOWED if redirects else "the response is not JSON"
+            return cls(status=response.status, is_json=False, message=message)
         error = body.get("error") if isinstance(body, Mapping) else None
         if not isinstance(error, Mapping):
             return cls(status=response.status, message="the response names no error")

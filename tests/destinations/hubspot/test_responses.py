@@ -125,6 +125,7 @@ def test_access_is_known_by_its_words_too(message):
 
 def test_an_unknown_status_is_shown_by_its_number():
     assert read(599, content=b"").message == "answered 599"
+    assert "redirects are not followed" in read(308, content=b"").message
 
 
 def test_hubspots_words_and_correlation_id_are_kept():

@@ -5,7 +5,8 @@ from decimal import Decimal
 import orjson
 import pytest
 
-from anytrack_async.destinations.meta.event import custom_data, to_event
+from anytrack_async.destinations.meta.encoding import count_weaknesses
+from anytrack_async.destinations.meta.event import FUTURE, custom_data, to_event, to_events
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.meta import (
     MetaAppData,
@@ -65,6 +66,17 @@ def test_conversion_from_the_future_is_dated_now(conversion, settings):
     event = to_event(conversion(timestamp=THEN + timedelta(hours=1)), settings(), now=NOW)
 
     assert event["event_time"] == NOW
+
+
+def test_times_far_in_the_future_are_counted(conversion, settings):
+    weaknesses: list = []
+    latest = datetime.fromtimestamp(NOW, UTC)
+    ahead = [conversion(timestamp=latest + timedelta(minutes=minutes)) for minutes in (0, 5, 15)]
+
+    events = to_events(ahead, settings(), now=NOW, weaknesses=weaknesses)
+
+    assert [event["event_time"] for event in events] == [NOW] * 3
+    assert count_weaknesses(events, weaknesses)[FUTURE] == 1
 
 
 def test_time_defaults_to_the_present(conversion, settings):

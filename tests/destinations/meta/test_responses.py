@@ -161,6 +161,12 @@ def test_a_gateway_may_ask_to_wait_too(status, content):
     assert caught.value.after == 7
 
 
+def test_a_redirect_names_the_setting():
+    response = Response(status=308, headers={"location": "https://x.test"}, content=b"")
+    with pytest.raises(Unavailable, match=r"not followed; check MetaSettings\.base_url"):
+        outcome_of_request(response, 5)
+
+
 @pytest.mark.parametrize(("throttled", "after"), [(0, 1), (1, 2), (5, 32), (6, 60), (9999, 60)])
 def test_wait_of_less_than_a_minute_doubles_from_one_second(throttled, after):
     headers = {"x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}
