@@ -191,7 +191,8 @@ class RowMapper:
         order_id = fields.get("order_id")
         if type(order_id) is str and "E+" in order_id:
             check_id(order_id)
-        if "currency" in fields and fields["currency"] in NO_IDS:  # "nan", of a column as text
+        currency = fields.get("currency")
+        if type(currency) is str and currency in NO_IDS:  # "nan", of a column as text
             del fields["currency"]
         return fields
 

@@ -100,7 +100,8 @@ class RecordMapper:
 
     def _set_currency(self, record: dict[str, Any], *, needed: bool) -> None:
         currency = self._value(record, "currency")
-        if not is_missing(currency) and currency not in NO_IDS:
+        is_gap = is_missing(currency) or (type(currency) is str and currency in NO_IDS)
+        if not is_gap:
             return
         record.pop(self._names.get("currency", "currency"), None)
         if self._settings.currency is not None:

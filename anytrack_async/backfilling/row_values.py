@@ -212,7 +212,7 @@ def _compile_zone(mapping: FileMapping, header: Header) -> Callable[[Row], tzinf
                 "is not a time zone that has one meaning; replace it by an offset such as +02:00",
             ) from None
 
-    return lambda row: find(name.strip()) if (name := get(row)) else None
+    return lambda row: find(str(name).strip()) if (name := get(row)) else None
 
 
 _MAX_KNOWN_ITEMS = 4096

@@ -87,19 +87,19 @@ async def copy_outbox(
     report = CopyReport()
     copying = _Copying(source, target, report)
     name = await _checkpoint_name(source, path)
-    done = await _checkpoint(target, name)
-    goes_on = done is not None  # an earlier copy was interrupted
-    done = done or await copying.begin()
-    await _save(target, name, done)
+    state = await _checkpoint(target, name)
+    goes_on = state is not None  # an earlier copy was interrupted
+    state = state or await copying.begin()
+    await _save(target, name, state)
     with not_counted(target):
-        letters = await copying.letters_to_copy(done, goes_on=goes_on)
-        if not done.position:  # else they were copied before it was interrupted
+        letters = await copying.letters_to_copy(state, goes_on=goes_on)
+        if not state.position:  # else they were copied before it was interrupted
             await copying.copy_dead_letters(letters)
         on_progress(report)
-        while rows := await source.stored(after=done.position, limit=_AT_ONCE):
+        while rows := await source.stored(after=state.position, limit=_AT_ONCE):
             await copying.copy_rows(rows)
-            done = attrs.evolve(done, position=rows[-1].seq)
-            await _save(target, name, done)
+            state = attrs.evolve(state, position=rows[-1].seq)
+            await _save(target, name, state)
             on_progress(report)
     await copy_counts(source, target, name)
     await _save(target, name, None)  # the next copy begins at the beginning
@@ -107,7 +107,7 @@ async def copy_outbox(
 
 
 @attrs.frozen(kw_only=True)
-class _Done:
+class _CopyState:
     """How far a copy is.
 
     Attributes:
@@ -120,7 +120,7 @@ class _Done:
 
 
 class _Copying:
-    """The parts of a copy, and what the parts know of each other."""
+    """The steps of a copy, with the event ids that stay in the file."""
 
     def __init__(self, source: SQLiteOutbox, target: Outbox, report: CopyReport) -> None:
         self._source, self._target, self._report = source, target, report
@@ -151,18 +151,18 @@ class _Copying:
             else:
                 self._report.remembered += new
 
-    async def begin(self) -> _Done:
+    async def begin(self) -> _CopyState:
         """Return the state before the first conversion is copied."""
         depths = await self._target.depths()
-        return _Done(full=tuple(name for name, depth in depths.items() if depth.waiting))
+        return _CopyState(full=tuple(name for name, depth in depths.items() if depth.waiting))
 
     async def letters_to_copy(
-        self, done: _Done, *, goes_on: bool
+        self, state: _CopyState, *, goes_on: bool
     ) -> Mapping[str, Sequence[DeadLetter]]:
         """Return destination → dead letters; those that have to stay in the file are left out.
 
         Args:
-            done: how far the copy is.
+            state: how far the copy is.
             goes_on: whether this copy continues an interrupted one, which may have appended the
                 dead letters without making them dead. If not, dead letters that the other outbox
                 knows were copied before, and may have been replayed since: they are left out.
@@ -172,7 +172,7 @@ class _Copying:
         }
         ids = list({letter.event_id for own in letters.values() for letter in own})
         in_target = (await self._target.reports(ids)).keys()
-        for name in done.full:
+        for name in state.full:
             self._left |= {letter.event_id for letter in letters.get(name, ())} - in_target
         self._count_left(letters)
         excluded = self._left if goes_on else self._left | in_target
@@ -266,15 +266,15 @@ async def _checkpoint_name(source: SQLiteOutbox, path: Path) -> str:
     return f"copy {blake2b(identity.encode(), digest_size=16).hexdigest()}"
 
 
-async def _checkpoint(target: Outbox, name: str) -> _Done | None:
+async def _checkpoint(target: Outbox, name: str) -> _CopyState | None:
     value = await target.checkpoint(name) if isinstance(target, KeepsCheckpoints) else None
     if not value:
         return None
     position, *full = value.decode().split("\n")
-    return _Done(position=int(position), full=tuple(full))
+    return _CopyState(position=int(position), full=tuple(full))
 
 
-async def _save(target: Outbox, name: str, done: _Done | None) -> None:
+async def _save(target: Outbox, name: str, state: _CopyState | None) -> None:
     if isinstance(target, KeepsCheckpoints):
-        value = None if done is None else "\n".join((str(done.position), *done.full)).encode()
+        value = None if state is None else "\n".join((str(state.position), *state.full)).encode()
         await target.save_checkpoint(name, value)

@@ -60,17 +60,17 @@ def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
     ours = [name for name, value in environ.items() if value and _may_be_ours(name)]
     if not ours:
         return {}
-    known = _known_variables(ours)
-    unknown = (name for name in ours if name not in known and not _OTHERS.fullmatch(name))
-    return {name: hint for name in unknown if (hint := _hint(name, known, environ))}
+    variables = _known_variables(ours)
+    unknown = (name for name in ours if name not in variables and not _OTHERS.fullmatch(name))
+    return {name: hint for name in unknown if (hint := _hint(name, variables, environ))}
 
 
-def _hint(name: str, known: Iterable[str], environ: Mapping[str, str]) -> str:
-    """Return which of the *known* variables may be meant; empty if *name* is another program's."""
-    if nearest := _nearest(name, known, environ):
+def _hint(name: str, variables: Iterable[str], environ: Mapping[str, str]) -> str:
+    """Return which of the *variables* may be meant; empty if *name* is another program's."""
+    if nearest := _nearest(name, variables, environ):
         return f"did you mean {nearest}?"
     if _is_own(name):
-        return f"known are {', '.join(sorted(filter(_is_own, known)))}"
+        return f"known are {', '.join(sorted(filter(_is_own, variables)))}"
     return ""
 
 
@@ -92,25 +92,25 @@ def _may_be_ours(name: str) -> bool:
 
 def _known_variables(names: Iterable[str]) -> set[str]:
     """Return the variables that are read by destinations with prefixes like those of *names*."""
-    spellings, known = [name.strip().upper() for name in names], set(LIBRARY_VARIABLES)
+    spellings, variables = [name.strip().upper() for name in names], set(LIBRARY_VARIABLES)
     try:
         for destination in destinations():  # others' modules are not imported
             if _is_own(destination.prefix) or any(
                 spelling.startswith(destination.prefix) for spelling in spellings
             ):
-                known.update(destination.sink_class().variables)
+                variables.update(destination.sink_class().variables)
     except ConfigurationError:
         pass  # making a client raises it too
-    return known
+    return variables
 
 
-def _nearest(name: str, known: Iterable[str], environ: Mapping[str, str]) -> str | None:
+def _nearest(name: str, variables: Iterable[str], environ: Mapping[str, str]) -> str | None:
     """Return the variable that was probably meant; of another service's, only a clear one."""
     spelling = name.strip().upper().replace("-", "_")
-    if spelling in known:
+    if spelling in variables:
         return spelling
     own = _is_own(spelling)
-    candidates = [item for item in known if (_is_own(item) if own else not environ.get(item))]
+    candidates = [item for item in variables if (_is_own(item) if own else not environ.get(item))]
     scores = {item: _similarity(spelling, item) for item in candidates}
     nearest = max(scores, key=scores.__getitem__, default=None)
     enough = _SIMILAR if own else _NEARLY_EQUAL
@@ -119,7 +119,7 @@ def _nearest(name: str, known: Iterable[str], environ: Mapping[str, str]) -> str
 
 def _similarity(name: str, other: str) -> float:
     """Return how similar two names are without our prefix; a difference in length counts more."""
-    from difflib import SequenceMatcher  # few programs have a variable that is not known
+    from difflib import SequenceMatcher  # few programs have a variable that nothing reads
 
     first, second = (item.partition("_")[2] if _is_own(item) else item for item in (name, other))
     return SequenceMatcher(None, first, second).ratio() - 0.02 * abs(len(first) - len(second))

@@ -104,8 +104,8 @@ class Attempt:
         for index in forgotten:
             self.outcomes[index] = Outcome.skipped(FORGOTTEN)
         if self.probe_index in skipped:
-            others = (index for index in range(len(self._batch)) if index not in skipped)
-            self.probe_index = next(others, None)
+            sent = (index for index in range(len(self._batch)) if index not in skipped)
+            self.probe_index = next(sent, None)
 
     def _pieces_without(self, skipped: Collection[int]) -> list[Sequence[int]]:
         """Return the indexes to send: the probe alone, and before it in the list all others.

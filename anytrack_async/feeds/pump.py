@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
+from typing import Any
 
 import anyio
 import attrs
@@ -222,12 +223,14 @@ class _Pump:
         await _sleep(self._pause)
 
 
-def _conversion_in(payload: bytes) -> Conversion:
+def _conversion_in(payload: Any) -> Conversion:
     """Return the conversion in a message, with the same event id each time the message arrives.
 
     Raises:
         InvalidConversionError: it is no conversion, or nothing tells it from others like it.
     """
+    if not isinstance(payload, bytes):
+        payload = _as_bytes(payload)
     record = parse_json(payload)
     conversion = Conversion.from_dict(record)
     if conversion.order_id is not None or to_event_id(record.get("event_id")) is not None:
@@ -240,6 +243,17 @@ def _conversion_in(payload: bytes) -> Conversion:
         )
     digest = blake2b(payload, digest_size=16).hexdigest()
     return Conversion.from_dict({**record, "event_id": f"feed:{digest}"})
+
+
+def _as_bytes(payload: object) -> bytes:
+    """Return a message that a feed of somebody else has as text or another kind of bytes."""
+    if isinstance(payload, str):
+        return payload.encode(errors="replace")
+    if isinstance(payload, bytearray | memoryview):
+        return bytes(payload)
+    # Kafka's messages may have no value at all.
+    problem = f"must be JSON as bytes, got {type(payload).__name__}"
+    raise InvalidConversionError("conversion", problem)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.missing import NO_IDS, is_missing
 from anytrack_async.models.notes import with_weaknesses
 
 UNUSABLE: Final = "unusable values in webhooks"
@@ -144,7 +145,7 @@ def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Convers
         **_kind(event, value),
         "event_id": _event_id(event, moment),
         "revenue": value or Decimal(0),
-        "currency": event.get("currency") or currency,
+        "currency": currency if _is_gap(event.get("currency")) else event["currency"],
         "custom_data": texts["custom_data"],
         "items": _items(event.get("items")),
         "customer": _customer(texts["customer"]),
@@ -299,6 +300,10 @@ def _first(event: Mapping[str, Any], keys: _Keys) -> Any:
         if value is not None and value != "":
             return value
     return None
+
+
+def _is_gap(value: object) -> bool:
+    return is_missing(value) or (isinstance(value, str) and value.strip() in NO_IDS)
 
 
 def _scalar(value: object) -> str | None:

@@ -138,10 +138,10 @@ def _external_id(value: Ids) -> tuple[str, ...]:
 
 def _without_names_of_nothing(ids: tuple[str, ...]) -> tuple[str, ...]:
     """Leave out ids such as "nan" and "4.91E+11", which would make many customers one person."""
-    known = tuple(text for text in ids if not names_nothing(text))
-    if len(known) < len(ids):
+    usable = tuple(text for text in ids if not names_nothing(text))
+    if len(usable) < len(ids):
         note_weakness(UNUSABLE["external_id"])
-    return known
+    return usable
 
 
 def _texts(field: str, value: object) -> tuple[str, ...]:

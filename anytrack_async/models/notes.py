@@ -1,4 +1,4 @@
-"""What a model carries beside its fields: kinds of values that were left out, and a trace context.
+"""The notes of a model beside its fields: kinds of values that were left out, and a trace context.
 
 A constructor has no client to tell about a value that it leaves out or cuts, so its object
 remembers the kind. Kinds are noted by thread, because a converter of attrs does not know the object

@@ -194,7 +194,8 @@ class _FilteringHandler(ResponseHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        if not (self._filter.whole or self._filter.ended):
+        response = self._filter
+        if not (response.whole or response.ended):
             return True
         if self._events is None:
             self._events = readable_events(transport.get_extra_info("socket"))
@@ -204,8 +205,12 @@ class _FilteringHandler(ResponseHandler):
         """Expect the response to a request with *method*."""
         self._filter.start(method)
         self._stream = None
-        self._reading = True
         self._never_paused = False
+        if not self._reading:
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        self._reading = True
         if self._early:
             early, self._early = self._early, b""
             if self.transport is not None:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pyarrow as arrow
 import pytest
 from pyarrow import parquet
@@ -117,6 +118,27 @@ async def test_a_bad_value_of_json_costs_its_field_or_row_and_not_the_file(tmp_p
     assert sorted(reject.line for reject in result.rejects) == [1, 2, 3, 4]
     with pytest.raises(ConfigurationError, match="is nested too deeply"):
         await read(nested, mapping=SHOP)
+
+
+async def test_a_value_of_json_that_is_no_text_costs_its_row(tmp_path: Path):
+    mapping = attrs.evolve(SHOP, columns={**SHOP.columns, "currency": "code", "zone": "tz"})
+    row = '{"id": %s, "at": "2026-05-01T10:00:00Z", "total": 1, "code": %s, "tz": %s}'
+    lines = [
+        ("1", '["EUR"]', "1"),
+        ('{"a": 1}', '"EUR"', "1"),
+        ("3", "true", "[]"),
+        ("4", "null", "[1]"),
+    ]
+    path = tmp_path / "orders.jsonl"
+    path.write_text("\n".join(row % line for line in lines), encoding="utf-8")
+    own = tmp_path / "own.jsonl"
+    record = '{"conversion_type": "sale", "revenue": 1, "currency": ["EUR"], "order_id": "1", %s}'
+    own.write_text(record % '"timestamp": "2026-05-01T10:00:00Z"', encoding="utf-8")
+
+    result, own_result = await read(path, mapping=mapping), await read(own)
+
+    assert [str(conversion.order_id) for conversion in result.conversions] == ["4"]
+    assert [len(result.rejects), len(own_result.rejects)] == [3, 1]
 
 
 async def test_single_precision_of_parquet_keeps_its_digits(tmp_path: Path):

@@ -110,6 +110,7 @@ async def test_conversions_are_confirmed_when_they_are_in_the_outbox(client):
     [
         (b"{", "must be JSON"),
         (b'{"conversion_type": "sale", "revenue": "much"}', "revenue"),
+        (None, "conversion must be JSON as bytes, got NoneType"),
         (b'{"conversion_type": "lead", "order_id": "nan"}', "event_id is missing, and so are"),
         (b"\xff", "must be JSON"),
     ],
@@ -130,11 +131,12 @@ async def test_a_message_that_is_no_conversion_is_refused_and_stops_nothing(
 
 async def test_a_message_without_an_id_counts_once_however_often_it_comes(client):
     message = b'{"conversion_type": "lead", "timestamp": "2026-05-01T10:00:00Z", "source": "%d"}'
-    feed = Batches(Batch([message % 1, message % 2]), Batch([message % 1]))
+    texts = [(message % 1).decode(), memoryview(message % 2)]
+    feed = Batches(Batch([message % 1, message % 2]), Batch([message % 1]), Batch(texts))
 
     counts = await pump(feed, client)
 
-    assert (counts.accepted, counts.repeats) == (2, 1)
+    assert (counts.accepted, counts.repeats) == (2, 3)
 
 
 async def test_a_conversion_that_is_too_large_is_refused_alone(client):

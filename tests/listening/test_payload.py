@@ -109,6 +109,11 @@ def test_a_value_of_a_wrong_type_is_left_out_and_noted(field, value):
         assert conversion.currency == "USD"
 
 
+@pytest.mark.parametrize("gap", [None, "", " ", "nan", "null"])
+def test_without_a_currency_it_is_that_of_the_settings(gap):
+    assert to_conversion(PURCHASE | {"currency": gap}, currency="CHF").currency == "CHF"
+
+
 @pytest.mark.parametrize(
     ("fields", "moment"),
     [

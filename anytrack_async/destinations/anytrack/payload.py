@@ -120,8 +120,11 @@ def _custom_data(conversion: Conversion) -> dict[str, Any]:
 
 
 def _number(amount: Decimal) -> int | float:
+    number = float(amount)
+    if not number.is_integer():  # mostly; comparing a decimal with an integer takes twice as long
+        return number
     integer = int(amount)
-    return integer if integer == amount else float(amount)
+    return integer if integer == amount else number
 
 
 def idempotency_key(event_id: str) -> str:

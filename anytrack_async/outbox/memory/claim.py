@@ -79,8 +79,10 @@ class ClaimBuilder:
         for span in lease.spans:
             entries, _ = self._log.scan(self._name, span.first, span.last, span.size)
             self.lost += [
-                LostAttempt(event_id, span.attempts, at)
-                for event_id, at in zip(entries.event_ids, entries.accepted_at, strict=True)
+                LostAttempt(event_id, span.attempts, accepted_at)
+                for event_id, accepted_at in zip(
+                    entries.event_ids, entries.accepted_at, strict=True
+                )
             ]
         return True
 

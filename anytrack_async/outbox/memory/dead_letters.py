@@ -57,8 +57,8 @@ class MemoryDeadLetters(DeadLetterMethods):
         self, selection: DeadLetterSelection, after: int, limit: int
     ) -> Sequence[DeadLetter]:
         destinations = self._selected(selection.destination)
-        found = SearchPart(sorted(self._find_dead(destinations, selection, after)), None)
-        return reports.dead_letters(self._log, destinations, found.limited(limit, after).keys)
+        selected = SearchPart(sorted(self._find_dead(destinations, selection, after)), None)
+        return reports.dead_letters(self._log, destinations, selected.limited(limit, after).keys)
 
     async def _replay_selected(self, selection: DeadLetterSelection) -> int:
         destinations = self._selected(selection.destination)

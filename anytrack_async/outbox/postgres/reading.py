@@ -252,8 +252,8 @@ class RecordReader:
         return decoded
 
 
-def _check_found(name: str, found: object) -> None:
-    if not found:
+def _check_found(name: str, rows: object) -> None:
+    if not rows:
         raise DamagedOutboxError(
             f"the outbox is damaged: conversions that are to be delivered to {name!r} are missing "
             "from its log"

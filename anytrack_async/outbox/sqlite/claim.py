@@ -46,7 +46,7 @@ _ISOLATED_POLL = 0.02
 
 
 class _ClaimForecast(NamedTuple):
-    """What a destination could claim, and when; times are unix seconds on the file's clock.
+    """The work that waits for a destination; times are unix seconds on the file's clock.
 
     Attributes:
         cursor: the destination's cursor.
