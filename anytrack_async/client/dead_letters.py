@@ -199,15 +199,15 @@ async def export_rows(
 
     A conversion's dead letters at several destinations are neighbours, and become one row.
     """
-    same: list[DeadLetter] = []
+    neighbours: list[DeadLetter] = []
     async with aclosing(letters):
         async for letter in letters:
-            if same and letter.seq != same[0].seq:
-                yield _row(same)
-                same = []
-            same.append(letter)
-    if same:
-        yield _row(same)
+            if neighbours and letter.seq != neighbours[0].seq:
+                yield _row(neighbours)
+                neighbours = []
+            neighbours.append(letter)
+    if neighbours:
+        yield _row(neighbours)
 
 
 def _row(letters: Sequence[DeadLetter]) -> dict[str, Any]:

@@ -183,6 +183,7 @@ class Admission:
         return results
 
     def _fill(self, error: QueueFullError, names: Collection[str]) -> None:
+        self.check_open()  # else an episode would begin after `close` has ended all
         if not error.waiting:  # it does not say which destinations are full: it may mean any
             error.waiting = dict.fromkeys(names, self._outbox.capacity)
         self._rooms.fill(error)
@@ -325,8 +326,7 @@ class Admission:
             async with anyio.create_task_group() as tg:
                 tg.start_soon(self._find_room)
                 while self._rooms:
-                    delay = anyio.current_time() - self._opened_at
-                    self._let_in(at_once=delay >= _MAX_DELAY)
+                    self._let_in(at_once=anyio.current_time() - self._opened_at >= _MAX_DELAY)
                     self._give_up()
                     self._rooms.end_finished(self.crowded)
                     await anyio.sleep(self._pause())

@@ -1,9 +1,11 @@
 """aiohttp: a cleanup context that opens the client, and its key.
 
-app.cleanup_ctx.append(anytrack_context(AnyTrackClient.from_env))
+    app.cleanup_ctx.append(anytrack_context(AnyTrackClient.from_env))
 
-async def thanks(request: web.Request) -> web.Response:
-await request.app[ANYTRACK].submit(…)
+    async def thanks(request: web.Request) -> web.Response:
+        await request.app[ANYTRACK].submit(…)
+
+The client is closed when the application has cleaned up.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.integrations.shared import NAME, ClientSource, opened
 
 ANYTRACK: web.AppKey[AnyTrackClient] = web.AppKey(NAME, AnyTrackClient)
-"""The key under which the application has the client; use it in sub-applications' parents too."""
+"""The key of the client in the application; for a handler of a sub-application, the client is
+``request.config_dict[ANYTRACK]``."""
 
 
 def anytrack_context(client: ClientSource) -> Callable[[web.Application], AsyncGenerator[None]]:

@@ -1,9 +1,11 @@
 """Litestar: a plug-in that opens the client, and gives it to handlers as ``anytrack``.
 
-app = Litestar([thanks], plugins=[AnyTrackPlugin(AnyTrackClient.from_env)])
+    @post("/thanks")
+    async def thanks(anytrack: AnyTrackClient) -> None: …
 
-@post("/thanks")
-async def thanks(anytrack: AnyTrackClient) -> None: …
+    app = Litestar([thanks], plugins=[AnyTrackPlugin(AnyTrackClient.from_env)])
+
+The client is closed when the application shuts down.
 """
 
 from __future__ import annotations
@@ -18,12 +20,22 @@ from litestar.di import Provide
 from litestar.plugins import InitPlugin
 
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.integrations.shared import NAME, ClientSource, opened
 
 
 async def client_of(state: State) -> AnyTrackClient:
-    """Return the client in the application's *state*."""
-    client: AnyTrackClient = state[NAME]
+    """Return the client in the application's *state*.
+
+    Raises:
+        ConfigurationError: there is none, because the application's lifespan did not run.
+    """
+    client = state.get(NAME)
+    if not isinstance(client, AnyTrackClient):
+        raise ConfigurationError(
+            "the application has no client: run its lifespan (an AsyncTestClient does so in an "
+            "`async with` block)"
+        )
     return client
 
 

@@ -1,10 +1,12 @@
 """Quart: opens the client while the application serves.
 
-init_app(app, AnyTrackClient.from_env)
+    init_app(app, AnyTrackClient.from_env)
 
-@app.post("/thanks")
-async def thanks() -> str:
-await current_client().submit(…)
+    @app.post("/thanks")
+    async def thanks() -> str:
+        await current_client().submit(…)
+
+The client is closed when the application stops serving.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Starlette and FastAPI: a lifespan that opens the client, and a dependency that returns it.
 
-app = FastAPI(lifespan=anytrack_lifespan(AnyTrackClient.from_env))
+    app = FastAPI(lifespan=anytrack_lifespan(AnyTrackClient.from_env))
 
-@app.post("/thanks")
-async def thanks(anytrack: Annotated[AnyTrackClient, Depends(client_of)]): …
+    @app.post("/thanks")
+    async def thanks(anytrack: Annotated[AnyTrackClient, Depends(client_of)]): …
+
+Without FastAPI's dependencies, call ``client_of(request)``.
 """
 
 from __future__ import annotations

@@ -128,6 +128,32 @@ async def test_closing_refuses_waiting_callers():
         assert (await callers.outbox.depths())["meta"].waiting == 1
 
 
+async def test_a_refusal_that_comes_after_closing_begins_no_episode():
+    class Slow(MemoryOutbox):
+        answer = anyio.Event()
+
+        async def append(self, conversions, destinations=None):
+            await self.answer.wait()
+            raise QueueFullError("full", {"meta": 1})
+
+    events, refused, outbox = [], [], Slow()
+    await outbox.open(["meta"])
+    admission = admission_of(outbox, notify=events.append)
+
+    async def submit():
+        with pytest.raises(ClosedError, match="nothing was accepted"):
+            await admission.append([sale("a")], None)
+        refused.append("a")
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(submit)
+        await run_ready_tasks()
+        admission.close()
+        outbox.answer.set()
+
+    assert (refused, events) == (["a"], [])
+
+
 async def test_a_full_outbox_can_raise_instead():
     async with anyio.create_task_group() as tg:
         callers = await Callers(tg, settings=attrs.evolve(QUICK, on_full="raise")).start()

@@ -55,11 +55,11 @@ async def test_kill_9_loses_nothing_and_doubles_nothing(
     outbox = tmp_path / "outbox.db"
     sandbox.latency(0.02)
     worker = start_worker(sandbox, outbox)
-    read(worker, 300)
+    read(worker, 100)
     worker.kill()
     said, _ = worker.communicate()
     delivered_before = len(ids(sandbox, "anytrack"))
-    accepted = everything(300) | set(said.split())
+    accepted = everything(100) | set(said.split())
     sandbox.latency(0)
 
     async with connect(outbox=outbox) as client:
@@ -79,11 +79,11 @@ async def test_ctrl_c_delivers_or_keeps_everything(
 ) -> None:
     outbox = tmp_path / "outbox.db"
     worker = start_worker(sandbox, outbox)
-    read(worker, 200)
+    read(worker, 50)
     worker.send_signal(signal.SIGINT)
     said, errors = worker.communicate(timeout=60)
 
-    accepted = everything(200) | set(said.split()) - {"closed"}
+    accepted = everything(50) | set(said.split()) - {"closed"}
     assert worker.returncode == 130, errors
     assert said.split()[-1] == "closed"
     for service in SERVICES:

@@ -12,6 +12,7 @@ import pytest
 from anytrack_async import ConfigurationError, Conversion
 from anytrack_async.integrations.django import client_of as django_client_of
 from anytrack_async.integrations.django import with_anytrack
+from anytrack_async.integrations.litestar import client_of as litestar_client_of
 from anytrack_async.integrations.quart import current_client
 from anytrack_async.integrations.shared import opened
 from anytrack_async.integrations.starlette import client_of
@@ -36,6 +37,7 @@ async def test_closing_a_lifespan_does_not_raise_for_what_the_log_names(service,
 
 
 async def test_an_application_without_a_lifespan_gets_a_clear_error():
+    from litestar.datastructures import State
     from quart import Quart
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -44,6 +46,8 @@ async def test_an_application_without_a_lifespan_gets_a_clear_error():
         client_of(Request({"type": "http", "app": Starlette(), "headers": []}))
     with pytest.raises(ConfigurationError, match="with_anytrack"):
         django_client_of(object())
+    with pytest.raises(ConfigurationError, match="run its lifespan"):
+        await litestar_client_of(State())
     async with Quart(__name__).app_context():
         with pytest.raises(ConfigurationError, match="init_app"):
             current_client()
