@@ -69,19 +69,27 @@ def _to_utc(
         else:
             moment = _from_object(value)
         if moment is None:
-            is_serial = type(value) is str and _SERIAL_DAY.fullmatch(value.strip())
-            raise InvalidConversionError("timestamp", _IS_SERIAL if is_serial else problem)
+            raise InvalidConversionError("timestamp", _IS_SERIAL if _is_serial(value) else problem)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=own_zone or zone or _refuse_naive(advice))
             _check_clocks(moment)
         elif type(value) is str:  # "2026-10-25 02:30 Europe/Berlin"
             _check_clocks(moment)
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:
-            raise InvalidConversionError("timestamp", "is outside the years 1 to 9999") from None
+        return _in_utc(moment)
 
     return parse
+
+
+def _is_serial(value: Any) -> bool:
+    """Return whether *value* is the number of a day, as spreadsheets count days."""
+    return type(value) is str and _SERIAL_DAY.fullmatch(value.strip()) is not None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidConversionError("timestamp", "is outside the years 1 to 9999") from None
 
 
 def _refuse_naive(advice: Advice) -> tzinfo:

@@ -105,9 +105,8 @@ class Accepting(Joining):
                 )
             if results.count(Appended.NEW) == len(ids):
                 self._announce(conversions, ids, names)
-                if type(deliveries) is list:  # of another call: for its destinations
-                    for delivery in deliveries:
-                        delivery.address(names)
+                if type(deliveries) is list:  # some may be of another call
+                    _address(deliveries, names)
                 return deliveries
             return await self._with_repeats(conversions, deliveries, results, names)
         except _SUBMIT_ERRORS:
@@ -236,6 +235,11 @@ class Accepting(Joining):
             self._notify(Submitted(event_ids=event_ids))
             if NOTED_KINDS:
                 self._notify_weakened(conversions)
+
+
+def _address(deliveries: Sequence[Delivery], names: tuple[str, ...]) -> None:
+    for delivery in deliveries:
+        delivery.address(names)
 
 
 def _failed_outbox_error(error: Exception) -> OutboxError:
