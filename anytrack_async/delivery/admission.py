@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.lifecycle import not_open_error
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
-from anytrack_async.delivery.shedding import append_to_others
+from anytrack_async.delivery.shedding import append_to_others, ids_of_new
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
@@ -195,11 +195,8 @@ class Admission:
         results: Sequence[AppendResult],
         full: Mapping[str, int],
     ) -> None:
-        pairs = zip(conversions, results, strict=True)
-        event_ids = [conversion.event_id for conversion, result in pairs if result is Appended.NEW]
-        if not event_ids:
-            return  # repeats only: their first conversions are accepted
-        for name, waiting in full.items():
+        event_ids = ids_of_new(conversions, results)
+        for name, waiting in full.items() if event_ids else ():  # of repeats, the first is accepted
             if room := self._rooms.get(name):
                 room.dropped += len(event_ids)
             self._on_dropped(name, event_ids, waiting)
@@ -325,6 +322,7 @@ class Admission:
             await self._episode_began.wait()
             async with anyio.create_task_group() as tg:
                 tg.start_soon(self._find_room)
+                tg.start_soon(self._find_repeats)
                 while self._rooms:
                     self._let_in(at_once=anyio.current_time() - self._opened_at >= _MAX_DELAY)
                     self._give_up()
@@ -348,16 +346,22 @@ class Admission:
                 await self._bytes_freed.wait()
             self._bytes_freed = anyio.Event()
             await self._read_depths()
-            await self._let_repeats_in()
             if self._line and self._outbox.shared:
                 # Depths may count conversions for other destinations: let the outbox decide.
                 caller = self._line.pop(0)
                 self._rooms.take(caller)
                 caller.end_turn()
 
+    async def _find_repeats(self) -> None:
+        """Let callers in that submit repeats only, until cancelled; long before they give up."""
+        while True:
+            await self._let_repeats_in()
+            await anyio.sleep(min(_MAX_DELAY, self._settings.accept_within) / 4)
+
     async def _let_repeats_in(self) -> None:
-        """Let callers in that submit repeats only, e.g. for a page that was loaded twice."""
-        callers = self._callers_to_look_up()
+        new = (caller for caller in self._line if caller.number > self._looked_up)
+        few = (caller for caller in new if len(caller.conversions) <= _FEW)
+        callers = [*islice(few, _MAX_LOOKED_UP)]
         if not callers or not isinstance(self._outbox, KeepsSummaries):
             return
         ids = [{conversion.event_id for conversion in caller.conversions} for caller in callers]
@@ -372,11 +376,6 @@ class Admission:
                 self._line.remove(caller)
                 self._rooms.take(caller)
                 caller.end_turn()
-
-    def _callers_to_look_up(self) -> list[Caller]:
-        new = (caller for caller in self._line if caller.number > self._looked_up)
-        few = (caller for caller in new if len(caller.conversions) <= _FEW)
-        return [*islice(few, _MAX_LOOKED_UP)]
 
     async def _read_depths(self) -> None:
         try:

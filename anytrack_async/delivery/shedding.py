@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import AppendResult, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.checks import queue_full_error
 
 
@@ -58,3 +58,9 @@ async def append_to_others(
         except QueueFullError as exc:
             error = exc
             fill(exc, available)
+
+
+def ids_of_new(conversions: Sequence[Conversion], results: Sequence[AppendResult]) -> list[str]:
+    """Return the event ids of those *conversions* that are new, by their *results*."""
+    pairs = zip(conversions, results, strict=True)
+    return [conversion.event_id for conversion, result in pairs if result is Appended.NEW]

@@ -185,7 +185,8 @@ async def test_a_repeat_of_a_dead_letter_knows_that_it_was_replayed():
 
 async def test_a_repeat_that_waits_for_room_is_let_in_although_there_is_none():
     outbox = MemoryOutbox(capacity=2)
-    settings = DeliverySettings(poll=0.01, accept_within=60.0, drain=0.01)
+    # Long before it would give up, also where that is sooner than the outbox is polled.
+    settings = DeliverySettings(poll=60.0, accept_within=60.0, drain=0.01)
     world = World(FakeSink(answer=BlockingAnswer()), outbox=outbox, settings=settings)
     async with world.open(leaves_undelivered=True):
         first, _ = await world.submit(sale("a"), sale("b"))
