@@ -1,6 +1,6 @@
 """A warning for environment variables that nothing reads, with the nearest one that is read.
 
-A misspelt ``ANYTRACK_OUTBOKS`` would leave the outbox in memory, unnoticed. The names of variables
+A misspelt ``ANYTRACK_OUTBOX`` would leave the outbox in memory, unnoticed. The names of variables
 are logged, never their values.
 """
 

@@ -288,9 +288,8 @@ def _read_trusted(payload: bytes) -> Conversion | None:
         order_id, event_id = values["order_id"], content["event_id"]
         if order_id is None or event_id != order_event_id(kind, values["event_name"], order_id):
             values["_event_id"] = event_id
-        for name in _MAPPINGS:
-            if name not in content:
-                values[name] = {}
+        if "custom_data" not in content:
+            values["custom_data"] = {}
         if "customer" in content:
             values["customer"] = _rebuild_customer(content["customer"])
         if not content.keys().isdisjoint(_RARE):
@@ -303,7 +302,6 @@ def _read_trusted(payload: bytes) -> Conversion | None:
     return conversion
 
 
-_MAPPINGS = ("sub_ids", "custom_data", "clicks")
 _RARE = frozenset({"items", "meta", "consent"})
 
 

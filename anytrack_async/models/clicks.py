@@ -19,7 +19,7 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.mappings import is_flag, mapping, nearest_float
+from anytrack_async.models.mappings import NO_VALUES, is_flag, mapping, nearest_float
 from anytrack_async.models.missing import is_blank, is_missing
 from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT, without_surrogates
@@ -55,8 +55,8 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     Raises:
         InvalidConversionError: it is not a mapping, or has a key that is not text.
     """
-    if value is None or (type(value) is dict and not value):
-        return {}
+    if value is NO_VALUES or value is None or (type(value) is dict and not value):
+        return NO_VALUES
     clicks: dict[str, str] = {}
     for key, item in mapping("clicks", value).items():
         if not isinstance(key, str):
@@ -67,7 +67,7 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
                 clicks.setdefault(str.__str__(name), click)  # JSON takes no member of an enum
             else:
                 note_weakness(_UNUSABLE_CLICKS)
-    return clicks
+    return clicks or NO_VALUES
 
 
 # Cookies. Each function returns the id in a cookie, or None.
@@ -142,8 +142,8 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     Raises:
         InvalidConversionError: it is not a mapping, or has a key that is not text.
     """
-    if type(value) is dict and not value:
-        return {}
+    if value is NO_VALUES or (type(value) is dict and not value):
+        return NO_VALUES
     texts = {}
     for key, item in mapping("sub_ids", value).items():
         if not isinstance(key, str):
@@ -155,7 +155,7 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
             note_weakness(_LONG_SUB_IDS)
         else:
             texts[without_surrogates(key)] = text
-    return texts
+    return texts or NO_VALUES
 
 
 def _text_or_none(item: object) -> str | None:

@@ -26,7 +26,7 @@ from anytrack_async.models.identifiers import (
     to_order_id,
 )
 from anytrack_async.models.line_item import LineItem as LineItem
-from anytrack_async.models.mappings import to_custom_data
+from anytrack_async.models.mappings import NO_VALUES, to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.missing import is_iterable, is_missing
 from anytrack_async.models.notes import NOTES, Traceable, forget_notes
@@ -206,7 +206,7 @@ class Conversion(Traceable):
     user_agent: str | None = attrs.field(default=None, converter=visitor_text, repr=False)
     page_url: str | None = attrs.field(default=None, converter=visitor_url, repr=False)
     sub_ids: Mapping[str, str] = attrs.field(
-        factory=dict, converter=to_sub_ids, repr=False, hash=False
+        default=NO_VALUES, converter=to_sub_ids, repr=False, hash=False
     )
     custom_data: Mapping[str, Any] = attrs.field(
         factory=dict, converter=to_custom_data, repr=False, hash=False
@@ -215,7 +215,7 @@ class Conversion(Traceable):
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
     clicks: Mapping[str, str] = attrs.field(
-        default=None, converter=to_clicks, repr=False, hash=False
+        default=NO_VALUES, converter=to_clicks, repr=False, hash=False
     )
     consent: Consent | None = attrs.field(default=None, converter=to_consent)
 

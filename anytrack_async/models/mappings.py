@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import inf, isfinite, isnan
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Final, Self
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
@@ -61,6 +61,40 @@ def nearest_float(value: Real) -> float:
 def is_flag(value: object) -> bool:
     """Return whether *value* is a truth value, of Python or of numpy 1 or 2."""
     return type(value).__name__ in ("bool", "bool_")
+
+
+class _EmptyMapping(dict[str, Any]):
+    """An empty dict that stays empty, since conversions share it."""
+
+    __slots__ = ()
+
+    def __setitem__(self, name: str, _: object) -> None:
+        raise TypeError(
+            f"{name!r} was not set: the mappings of a conversion cannot be changed; make another "
+            "conversion with attrs.evolve(conversion, sub_ids={...})"
+        )
+
+    def update(self, *args: Any, **values: Any) -> None:
+        for name, value in dict(*args, **values).items():
+            self[name] = value
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self[name] = default
+
+    def __ior__(self, values: Any) -> Self:  # type: ignore[misc, override]
+        self.update(values)
+        return self
+
+    def __reduce__(self) -> str:
+        return "NO_VALUES"  # of copying and unpickling, too, it is the only instance
+
+
+NO_VALUES: Final[Mapping[str, Any]] = _EmptyMapping()
+"""The mapping of a conversion without sub ids or click ids, as nearly all are.
+
+Two empty dicts for each would be a third of its objects, and an eighth of the time to make it, to
+deliver it, and to collect garbage meanwhile.
+"""
 
 
 # JSON

@@ -70,8 +70,8 @@ def test_a_private_address_from_an_older_outbox_is_left_out():
     assert decode(payload).ip_address is None
 
 
-def test_two_decoded_conversions_share_no_mapping():
-    stored = encode(Conversion.lead())
+def test_two_decoded_conversions_share_no_mapping_that_can_be_changed():
+    stored = encode(Conversion.lead(sub_ids={"s1": "a"}))
     one, other = decode(*stored), decode(*stored)
 
     assert one.custom_data is not other.custom_data

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -11,6 +14,8 @@ from numbers import Integral
 from typing import Any
 from uuid import UUID
 
+import attrs
+import orjson
 import pytest
 
 from anytrack_async.models.conversion import Conversion, LineItem
@@ -194,3 +199,33 @@ def test_sub_ids_that_are_no_mapping_of_names_are_refused(sub_ids: Any):
 def test_none_counts_as_an_empty_mapping():
     lead = Conversion.lead(sub_ids=None, custom_data=None)  # type: ignore[arg-type]
     assert (lead.sub_ids, lead.custom_data) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mapping: mapping.__setitem__("s1", "a"),
+        lambda mapping: mapping.update({"s1": "a"}),
+        lambda mapping: mapping.update(s1="a"),
+        lambda mapping: mapping.setdefault("s1", "a"),
+        lambda mapping: mapping.__ior__({"s1": "a"}),
+    ],
+)
+@pytest.mark.parametrize("field", ["sub_ids", "clicks"])
+def test_mappings_without_values_are_shared_and_stay_empty(field: str, change: Any):
+    mapping = getattr(Conversion.lead(event_id="a"), field)
+    with pytest.raises(TypeError, match=r"'s1' was not set: .*attrs\.evolve"):
+        change(mapping)
+
+    other = Conversion.lead(event_id="b", sub_ids={"s1": " "}, clicks={})
+    assert mapping == {} == getattr(other, field)
+    assert mapping is getattr(attrs.evolve(other, event_id="c"), field)
+
+
+def test_conversions_without_values_are_copied_pickled_and_written_like_others():
+    lead = Conversion.lead(event_id="a")
+    for copied in (copy.deepcopy(lead), pickle.loads(pickle.dumps(lead))):
+        assert copied == lead
+        assert copied.sub_ids is copied.clicks is lead.sub_ids
+    assert json.dumps([lead.sub_ids]) == orjson.dumps([lead.clicks]).decode() == "[{}]"
+    assert type(lead.sub_ids | {"s1": "a"}) is dict  # type: ignore[operator]
