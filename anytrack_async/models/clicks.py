@@ -19,7 +19,7 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.mappings import NO_VALUES, is_flag, mapping, nearest_float
+from anytrack_async.models.mappings import DICTS, NO_VALUES, is_flag, mapping, nearest_float
 from anytrack_async.models.missing import is_blank, is_missing
 from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT, without_surrogates
@@ -55,7 +55,7 @@ def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     Raises:
         InvalidConversionError: it is not a mapping, or has a key that is not text.
     """
-    if value is NO_VALUES or value is None or (type(value) is dict and not value):
+    if type(value) in DICTS and not value:
         return NO_VALUES
     clicks: dict[str, str] = {}
     for key, item in mapping("clicks", value).items():
@@ -142,7 +142,7 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     Raises:
         InvalidConversionError: it is not a mapping, or has a key that is not text.
     """
-    if value is NO_VALUES or (type(value) is dict and not value):
+    if type(value) in DICTS and not value:
         return NO_VALUES
     texts = {}
     for key, item in mapping("sub_ids", value).items():
