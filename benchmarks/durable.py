@@ -131,9 +131,9 @@ def record_commits() -> Iterator[list[int]]:
     sizes: list[int] = []
     append = appending.append
 
-    def recording(db: Database, group: appending.Group, capacity: int) -> int:
+    def recording(db: Database, group: appending.Group, *options: Any) -> int:
         sizes.append(sum(group.sizes))
-        return append(db, group, capacity)
+        return append(db, group, *options)
 
     with patch("anytrack_async.outbox.sqlite.group_commit.append", recording):
         yield sizes
