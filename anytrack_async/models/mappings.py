@@ -86,7 +86,7 @@ class _EmptyMapping(dict[str, Any]):
         return self
 
     def __reduce__(self) -> str:
-        return "NO_VALUES"  # of copying and unpickling, too, it is the only instance
+        return "NO_VALUES"  # copies and unpickled conversions share this instance too
 
 
 NO_VALUES: Final[Mapping[str, Any]] = _EmptyMapping()

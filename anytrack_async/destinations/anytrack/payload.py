@@ -121,7 +121,7 @@ def _custom_data(conversion: Conversion) -> dict[str, Any]:
 
 def _number(amount: Decimal) -> int | float:
     number = float(amount)
-    if not number.is_integer():  # mostly; comparing a decimal with an integer takes twice as long
+    if not number.is_integer():  # nearly always; comparing the decimal would take twice as long
         return number
     integer = int(amount)
     return integer if integer == amount else number

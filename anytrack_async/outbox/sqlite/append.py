@@ -16,7 +16,7 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import digest_of, record_of
-from anytrack_async.models.contradiction import find_contradiction
+from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import check_append_bytes, check_destination, queue_full_error
@@ -123,9 +123,7 @@ def add_rows(
     for conversion in conversions:
         payload = record_of(conversion)
         digest = digest_of(payload)
-        # The function `summary` would take a third longer.
-        summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
-        ids += (conversion.event_id, summary, recipients)
+        ids += (conversion.event_id, summary(conversion), recipients)
         # For each `bytes`, sqlite3 would look for an adapter, which takes longer than the copies.
         log += (bytearray(digest), bytearray(payload), accepted_at, recipients)
         size += len(payload)
