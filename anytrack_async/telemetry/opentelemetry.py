@@ -9,6 +9,8 @@ A client asks for the providers when it is opened. Without one, nothing of this 
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
@@ -39,6 +41,8 @@ _MAX_LINKS = 128
 """Links of a span; OpenTelemetry's SDK keeps as many by default."""
 
 _TRACEPARENT = "traceparent"
+_PACKAGE = "opentelemetry"
+_PROVIDER_VARIABLES = {"OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER"}
 
 Deliver: TypeAlias = Callable[[Sequence[Conversion]], Coroutine[Any, Any, Any]]
 """The method `Sink.deliver`."""
@@ -101,6 +105,10 @@ class Telemetry:
     @classmethod
     def from_globals(cls) -> Self | None:
         """Return telemetry with the global providers; None if the application has set none."""
+        # Who sets a provider has imported OpenTelemetry, or names it in the environment. Nobody
+        # else pays for the import, and for the larger heap that garbage collections go through.
+        if _PACKAGE not in sys.modules and not _PROVIDER_VARIABLES & os.environ.keys():
+            return None
         try:
             from opentelemetry.metrics import get_meter_provider
             from opentelemetry.trace import get_tracer_provider

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -242,6 +243,26 @@ async def test_a_global_provider_is_used_without_configuration():
     )
 
     assert result.stdout.decode().strip() == "['POST', 'process anytrack', 'send anytrack.outbox']"
+
+
+IMPORTED = """
+import sys
+from anytrack_async import Telemetry
+
+print(Telemetry.from_globals() is not None, "opentelemetry" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("provider", [None, "sdk_meter_provider"])
+async def test_opentelemetry_is_imported_only_if_a_provider_may_be_set(provider):
+    variables = {"OTEL_PYTHON_METER_PROVIDER": provider} if provider else {}
+    result = await anyio.run_process(
+        [sys.executable, "-c", IMPORTED],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **variables},
+    )
+
+    assert result.stdout.decode().split() == [str(provider is not None)] * 2
 
 
 async def test_without_the_package_the_extra_is_named(monkeypatch):

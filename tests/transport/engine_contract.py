@@ -67,6 +67,14 @@ class EngineContract(RunningEngine):
         ]
         assert body == b'{"x":1}'
 
+    async def test_no_other_headers_are_added(self) -> None:
+        async with self.running() as (engine, server):
+            headers = {"Content-Type": "x"}
+            await engine.exchange(Request("anytrack", "POST", server.url, headers, b"{}"))
+
+        names = sorted(line.partition(b":")[0] for line in server.requests[0][1].split(b"\r\n")[1:])
+        assert names == [b"Content-Length", b"Content-Type", b"Host"]
+
     async def test_a_response_has_status_headers_and_body(self) -> None:
         async def created(connection: ServerConnection, head: bytes, body: bytes) -> None:
             await connection.send(response_bytes(b"[1]", 201, "X-Request-ID: r1"))
