@@ -223,7 +223,15 @@ class Admission:
             turn=loop.create_future(),
         )
         while True:
-            await self._wait_for_turn(caller)
+            self._line_up(caller)
+            try:
+                await caller.turn  # here, as each coroutine in between is work for the collector
+            except BaseException:
+                self._leave(caller)
+                raise
+            if caller.error is not None:
+                raise caller.error
+            self.check_open()
             try:
                 results = await self._append_late(caller, to)
             except QueueFullError as exc:  # another process was faster
@@ -235,8 +243,9 @@ class Admission:
             except BaseException:
                 self._rooms.give_back(caller)
                 raise
-            else:  # repeats need no room
-                self._rooms.give_back(caller, len(results) - results.count(Appended.NEW))
+            else:
+                if repeats := len(results) - results.count(Appended.NEW):
+                    self._rooms.give_back(caller, repeats)  # repeats need no room
                 return results
 
     async def _append_late(
@@ -249,31 +258,22 @@ class Admission:
             caller.conversions, to, waited=monotonic() - caller.began
         )
 
-    async def _wait_for_turn(self, caller: Caller) -> None:
-        """Wait in line, and take the room that the caller needs.
-
-        Raises:
-            ClosedError: the client was closed.
-            QueueFullError: there was no room in time.
-        """
+    def _line_up(self, caller: Caller) -> None:
+        """Put *caller* in line; its turn ends when it has taken its room, or gives up."""
         if self._line and self._line[-1].number > caller.number:
             insort(self._line, caller, key=attrgetter("number"))
         else:
             self._line.append(caller)
         if self.crowded.isdisjoint(caller.names):  # else others wait for the same room
             self._let_in()
-        try:
-            await caller.turn
-        except BaseException:
-            if caller in self._line:
-                self._line.remove(caller)
-            elif caller.error is None:
-                self._rooms.give_back(caller)
-            self._let_in()
-            raise
-        if caller.error is not None:
-            raise caller.error
-        self.check_open()
+
+    def _leave(self, caller: Caller) -> None:
+        """Take *caller*, which was cancelled, out of the line."""
+        if caller in self._line:
+            self._line.remove(caller)
+        elif caller.error is None:
+            self._rooms.give_back(caller)
+        self._let_in()
 
     def make_room(self, destination: str, size: int) -> None:
         """Let waiting callers in: *size* conversions no longer wait for *destination*."""

@@ -104,7 +104,7 @@ class Caller:
             if self._bytes is None:
                 self._bytes = total_bytes(self.conversions)
             size = self._bytes
-        return min(size, room.capacity)
+        return min(room.capacity, size)
 
     def end_turn(self) -> None:
         """Let the caller go on."""
@@ -142,6 +142,10 @@ class Room:
     full_at: float
     made_at: float
     dropped: int = 0
+
+    def size_of(self, conversions: Sequence[Conversion]) -> int:
+        """Return how much of it *conversions* need."""
+        return total_bytes(conversions) if self.in_bytes else len(conversions)
 
     def describe(self) -> str:
         """Return how much of it is used."""
@@ -222,19 +226,17 @@ class Rooms(dict[str, Room]):
             conversions: the conversions that it submits.
             crowded: the destinations for which others wait.
         """
-        rooms = [*self.of(names)]
-        sizes = {False: len(conversions), True: 0}
-        if any(room.in_bytes for room in rooms):
-            sizes[True] = total_bytes(conversions)
+        needed = [
+            (name, room, room.size_of(conversions)) for name, room in self.items() if name in names
+        ]
         waits = self._settings.on_full == "wait"
-        for room in rooms:
-            size = sizes[room.in_bytes]
+        for name, room, size in needed:
             if size > room.capacity:
                 return True  # not to wait for room that there will never be
-            if waits and (room.destination in crowded or room.free < size):
+            if waits and (room.free < size or name in crowded):
                 return False
-        for room in rooms:
-            room.free -= sizes[room.in_bytes]
+        for _, room, size in needed:
+            room.free -= size
         return True
 
     def lack_room_for(self, caller: Caller, needed: Mapping[str, int], crowded: set[str]) -> bool:
@@ -247,15 +249,18 @@ class Rooms(dict[str, Room]):
         """
         lacks_room = False
         for name, room in self.items():
-            if name in caller.names and room.free < max(caller.needs(room), needed[name]):
+            if name not in caller.names:
+                continue
+            if room.free < needed[name] or room.free < caller.needs(room):
                 crowded.add(name)
-            lacks_room |= name in crowded and name in caller.names
+            lacks_room |= name in crowded
         return lacks_room
 
     def take(self, caller: Caller) -> None:
         """Record that the conversions of *caller* wait too."""
-        for room in self.of(caller.names):
-            room.free -= caller.needs(room)
+        for name, room in self.items():
+            if name in caller.names:
+                room.free -= caller.needs(room)
 
     def give_back(self, caller: Caller, count: int | None = None) -> None:
         """Record that *count* of the conversions of *caller*, or all of them, do not wait."""
@@ -312,12 +317,12 @@ class Rooms(dict[str, Room]):
     def _share(self, name: str, *, in_bytes: bool) -> int:
         """Return how much must be free before several waiting callers are let in.
 
-        As much as lets many come at once, but not so much that a worker becomes idle meanwhile:
-        with a capacity of 10,000, and six batches of 1,000 in flight, the seventh has to be there
-        when the first comes back, so 3,000. At least a batch, at most half of the capacity.
+        As much as lets many come at once, since letting each in is work, but not so much that the
+        lane runs out of conversions: with a capacity of 10,000, and at most six batches of 1,000 in
+        flight, 4,000 when these six are left. At least a batch, at most half of the capacity.
         """
-        batches = limits.concurrency + 1 if (limits := self._limits.get(name)) else 1
-        batch = limits.batch if limits else 1
+        limits = self._limits.get(name)
+        batch, batches = (limits.batch, limits.concurrency) if limits else (1, 0)
         capacity = self._capacity
         if in_bytes:
             batch, capacity = MAX_CLAIM_BYTES, self._capacity_bytes
