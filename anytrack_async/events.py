@@ -245,7 +245,10 @@ class BackPressure(Event):
 
 @attrs.frozen(kw_only=True)
 class BackPressureEnded(Event):
-    """A destination that was full for *seconds* has room again; *dropped* were dropped for it."""
+    """A destination that was full for *seconds* has room again; *dropped* were dropped for it.
+
+    It also ends when the client closes; calls that are still being accepted then are not counted.
+    """
 
     destination: str
     seconds: float

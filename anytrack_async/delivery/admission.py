@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.lifecycle import not_open_error
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
-from anytrack_async.delivery.shedding import append_to_others, ids_of_new
+from anytrack_async.delivery.shedding import Shedding
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
@@ -57,6 +57,7 @@ class Admission:
         is_open: whether anything is accepted.
         crowded: the destinations with too little room for a caller that waits. The same set at all
             times: lanes look into it.
+        shedding: accepts conversions without the destinations that are full.
     """
 
     # One line for all callers, in order. Only those that need no room where one lacks room pass it.
@@ -83,7 +84,6 @@ class Admission:
         self._limits_waiting = outbox if isinstance(outbox, LimitsWaiting) else None
         self._settings = settings
         self._destinations = tuple(limits)
-        self._on_dropped = on_dropped
         self._capacity_bytes: int = getattr(outbox, "capacity_bytes", 0)  # 0 for no limit
         self._rooms = Rooms(
             outbox.capacity,
@@ -94,6 +94,7 @@ class Admission:
             condition=condition,
             clock=clock,
         )
+        self.shedding = Shedding(outbox, self._rooms, fill=self._fill, on_dropped=on_dropped)
         self._line: list[Caller] = []
         self._numbers = count()
         self._looked_up = -1  # number of the last caller that was looked up
@@ -173,14 +174,12 @@ class Admission:
         if error.too_large or len(conversions) > self._outbox.capacity:
             raise error  # there will never be room
         names = to or self._destinations
+        if self._settings.on_full == "shed":
+            return await self.shedding.append(self._outbox.append, conversions, names, error)
         self._fill(error, names)
-        if self._settings.on_full == "wait":
-            return await self._append_in_line(conversions, to, patience, began)
         if self._settings.on_full == "raise":
             raise error
-        results, full = await append_to_others(self._outbox, conversions, names, error, self._fill)
-        self._record_drops(conversions, results, full)
-        return results
+        return await self._append_in_line(conversions, to, patience, began)
 
     def _fill(self, error: QueueFullError, names: Collection[str]) -> None:
         self.check_open()  # else an episode would begin after `close` has ended all
@@ -188,18 +187,6 @@ class Admission:
             error.waiting = dict.fromkeys(names, self._outbox.capacity)
         self._rooms.fill(error)
         self._episode_began.set()
-
-    def _record_drops(
-        self,
-        conversions: Sequence[Conversion],
-        results: Sequence[AppendResult],
-        full: Mapping[str, int],
-    ) -> None:
-        event_ids = ids_of_new(conversions, results)
-        for name, waiting in full.items() if event_ids else ():  # of repeats, the first is accepted
-            if room := self._rooms.get(name):
-                room.dropped += len(event_ids)
-            self._on_dropped(name, event_ids, waiting)
 
     # Waiting
 

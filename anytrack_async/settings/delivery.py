@@ -73,7 +73,7 @@ class DeliverySettings:
             ``"wait"`` makes the caller wait, ``"raise"`` raises `QueueFullError` at once.
             ``"shed"`` accepts it for the other destinations and drops it for the full ones, with
             the event `Dropped` and the status ``dropped``; if all are full, `QueueFullError` is
-            raised.
+            raised. In a transaction of the caller's (``within=``), ``"wait"`` raises at once too.
         accept_within: seconds that a caller waits for room before `QueueFullError` is raised and
             nothing is accepted. For `submit` and ``track_*`` they count from the call. For
             `submit_many` they count from when room was last made, so that a slow service does not
