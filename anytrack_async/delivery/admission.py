@@ -198,16 +198,14 @@ class Admission:
         began: float,
     ) -> Sequence[AppendResult]:
         names = to or self._destinations
-        limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
-        loop = get_running_loop()
         caller = Caller(
             number=next(self._numbers),
             conversions=conversions,
             names=names,
             patience=patience,
             began=began,
-            deadline=loop.time() + limit - (monotonic() - began),
-            turn=loop.create_future(),
+            deadline=self._deadline(patience, began),
+            turn=get_running_loop().create_future(),
         )
         while True:
             self._line_up(caller)
@@ -221,19 +219,21 @@ class Admission:
             self.check_open()
             try:
                 results = await self._append_late(caller, to)
-            except QueueFullError as exc:  # another process was faster
+            except BaseException as exc:
                 self._rooms.give_back(caller)
-                if exc.too_large:
+                if not isinstance(exc, QueueFullError) or exc.too_large:
                     raise
-                self._fill(exc, names)
-                caller.turn = loop.create_future()
-            except BaseException:
-                self._rooms.give_back(caller)
-                raise
+                self._fill(exc, names)  # another process was faster
+                caller.turn = get_running_loop().create_future()
             else:
                 if repeats := len(results) - results.count(Appended.NEW):
                     self._rooms.give_back(caller, repeats)  # repeats need no room
                 return results
+
+    def _deadline(self, patience: Patience, began: float) -> float:
+        if patience is Patience.UNLIMITED:
+            return inf
+        return anyio.current_time() + self._settings.accept_within - (monotonic() - began)
 
     async def _append_late(
         self, caller: Caller, to: Sequence[str] | None
