@@ -81,6 +81,9 @@ class Submitted(Event):
 class Contradicted(Event):
     """A conversion came again with another type, amount or currency; the first one is kept.
 
+    `LoggingObserver` logs the first at once, those that follow once a minute, with their number;
+    ``client.stats()`` has the number of all.
+
     Attributes:
         contradiction: the event id, and type, amount and currency of both.
     """
@@ -245,7 +248,10 @@ class BackPressure(Event):
 
 @attrs.frozen(kw_only=True)
 class BackPressureEnded(Event):
-    """A destination that was full for *seconds* has room again; *dropped* were dropped for it."""
+    """A destination that was full for *seconds* has room again; *dropped* were dropped for it.
+
+    It also ends when the client closes; calls that are still being accepted then are not counted.
+    """
 
     destination: str
     seconds: float

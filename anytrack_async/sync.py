@@ -291,7 +291,7 @@ class AnyTrack:
 
         With *within*, it is part of a transaction of the caller's, in the thread of the caller, and
         its event id is returned. *within* is SQLAlchemy's `Session` or `Connection`, psycopg's
-        `Connection`, or ``django.db.connection``.
+        `Connection`, or ``django.db.connection``. It is accepted also if a destination is full.
         """
         if within is not None:
             (event_id,) = self._submit_within(within, (conversion,), to)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -36,8 +37,12 @@ settings.load_profile("steady")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Measure the coverage of what can run on this machine."""
+    """Measure the coverage of what can run on this machine; let processes end by Ctrl-C."""
     leave_out_uncovered(session.config)
+    # A shell's background job ignores SIGINT, and so would each process that a test starts. None
+    # inherits a handler, though: it has the system's default then.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A process logs it once. Tests that count what is logged shall not depend on their order.
     log_once(wal_reset_warning() or "")
 

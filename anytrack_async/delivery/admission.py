@@ -11,7 +11,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import count, islice
+from itertools import compress, count, islice
 from math import inf
 from operator import attrgetter
 from time import monotonic, time
@@ -20,8 +20,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.lifecycle import not_open_error
+from anytrack_async.delivery.open_deliveries import have_only_repeats
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
-from anytrack_async.delivery.shedding import append_to_others, ids_of_new
+from anytrack_async.delivery.shedding import Shedding
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
@@ -37,7 +38,6 @@ _YIELD_EVERY = 64
 _MAX_DELAY = 0.2
 """Seconds from one opening to the next at most, however little room there is then."""
 _MAX_LOOKED_UP = 50  # waiting callers at a time
-_FEW = 10  # conversions of each, at most: 500 event ids take some milliseconds
 
 
 class Admission:
@@ -57,6 +57,7 @@ class Admission:
         is_open: whether anything is accepted.
         crowded: the destinations with too little room for a caller that waits. The same set at all
             times: lanes look into it.
+        shedding: accepts conversions without the destinations that are full.
     """
 
     # One line for all callers, in order. Only those that need no room where one lacks room pass it.
@@ -83,7 +84,6 @@ class Admission:
         self._limits_waiting = outbox if isinstance(outbox, LimitsWaiting) else None
         self._settings = settings
         self._destinations = tuple(limits)
-        self._on_dropped = on_dropped
         self._capacity_bytes: int = getattr(outbox, "capacity_bytes", 0)  # 0 for no limit
         self._rooms = Rooms(
             outbox.capacity,
@@ -94,6 +94,7 @@ class Admission:
             condition=condition,
             clock=clock,
         )
+        self.shedding = Shedding(outbox, self._rooms, fill=self._fill, on_dropped=on_dropped)
         self._line: list[Caller] = []
         self._numbers = count()
         self._looked_up = -1  # number of the last caller that was looked up
@@ -173,14 +174,12 @@ class Admission:
         if error.too_large or len(conversions) > self._outbox.capacity:
             raise error  # there will never be room
         names = to or self._destinations
+        if self._settings.on_full == "shed":
+            return await self.shedding.append(self._outbox.append, conversions, names, error)
         self._fill(error, names)
-        if self._settings.on_full == "wait":
-            return await self._append_in_line(conversions, to, patience, began)
         if self._settings.on_full == "raise":
             raise error
-        results, full = await append_to_others(self._outbox, conversions, names, error, self._fill)
-        self._record_drops(conversions, results, full)
-        return results
+        return await self._append_in_line(conversions, to, patience, began)
 
     def _fill(self, error: QueueFullError, names: Collection[str]) -> None:
         self.check_open()  # else an episode would begin after `close` has ended all
@@ -188,18 +187,6 @@ class Admission:
             error.waiting = dict.fromkeys(names, self._outbox.capacity)
         self._rooms.fill(error)
         self._episode_began.set()
-
-    def _record_drops(
-        self,
-        conversions: Sequence[Conversion],
-        results: Sequence[AppendResult],
-        full: Mapping[str, int],
-    ) -> None:
-        event_ids = ids_of_new(conversions, results)
-        for name, waiting in full.items() if event_ids else ():  # of repeats, the first is accepted
-            if room := self._rooms.get(name):
-                room.dropped += len(event_ids)
-            self._on_dropped(name, event_ids, waiting)
 
     # Waiting
 
@@ -211,16 +198,14 @@ class Admission:
         began: float,
     ) -> Sequence[AppendResult]:
         names = to or self._destinations
-        limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
-        loop = get_running_loop()
         caller = Caller(
             number=next(self._numbers),
             conversions=conversions,
             names=names,
             patience=patience,
             began=began,
-            deadline=loop.time() + limit - (monotonic() - began),
-            turn=loop.create_future(),
+            deadline=self._deadline(patience, began),
+            turn=get_running_loop().create_future(),
         )
         while True:
             self._line_up(caller)
@@ -234,19 +219,21 @@ class Admission:
             self.check_open()
             try:
                 results = await self._append_late(caller, to)
-            except QueueFullError as exc:  # another process was faster
+            except BaseException as exc:
                 self._rooms.give_back(caller)
-                if exc.too_large:
+                if not isinstance(exc, QueueFullError) or exc.too_large:
                     raise
-                self._fill(exc, names)
-                caller.turn = loop.create_future()
-            except BaseException:
-                self._rooms.give_back(caller)
-                raise
+                self._fill(exc, names)  # another process was faster
+                caller.turn = get_running_loop().create_future()
             else:
                 if repeats := len(results) - results.count(Appended.NEW):
                     self._rooms.give_back(caller, repeats)  # repeats need no room
                 return results
+
+    def _deadline(self, patience: Patience, began: float) -> float:
+        if patience is Patience.UNLIMITED:
+            return inf
+        return anyio.current_time() + self._settings.accept_within - (monotonic() - began)
 
     async def _append_late(
         self, caller: Caller, to: Sequence[str] | None
@@ -360,19 +347,19 @@ class Admission:
 
     async def _let_repeats_in(self) -> None:
         new = (caller for caller in self._line if caller.number > self._looked_up)
-        few = (caller for caller in new if len(caller.conversions) <= _FEW)
-        callers = [*islice(few, _MAX_LOOKED_UP)]
+        callers = [*islice(new, _MAX_LOOKED_UP)]
         if not callers or not isinstance(self._outbox, KeepsSummaries):
             return
-        ids = [{conversion.event_id for conversion in caller.conversions} for caller in callers]
         try:
-            accepted = {*await self._outbox.summaries([*set[str]().union(*ids)])}
+            are_repeats = await have_only_repeats(
+                self._outbox, [caller.conversions for caller in callers]
+            )
         except Exception as exc:
             logger.error("cannot look up what waits for room: %s", safe_description(exc))
             return
         self._looked_up = callers[-1].number
-        for caller, own_ids in zip(callers, ids, strict=True):
-            if own_ids <= accepted and caller in self._line:
+        for caller in compress(callers, are_repeats):
+            if caller in self._line:
                 self._line.remove(caller)
                 self._rooms.take(caller)
                 caller.end_turn()

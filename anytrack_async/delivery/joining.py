@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import compress
 
+from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import (
     Delivery,
 )
@@ -13,7 +15,7 @@ from anytrack_async.delivery.lifecycle import LoopGuard
 from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
-from anytrack_async.errors import ConfigurationError, ConflictError
+from anytrack_async.errors import ConfigurationError, ConflictError, QueueFullError
 from anytrack_async.events import Contradicted, Event, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
@@ -29,6 +31,7 @@ class Joining:
     outbox: Outbox
     destinations: tuple[str, ...]
     guard: LoopGuard
+    _admission: Admission
     _settings: DeliverySettings
     _notify: Callable[[Event], None]
     _open_deliveries: OpenDeliveries
@@ -47,9 +50,12 @@ class Joining:
         """Append *conversions* in the caller's *transaction*; return their event ids.
 
         Observers are not notified of an acceptance: the transaction may be rolled back. They are
-        notified of contradictions, and of values that new conversions lost.
+        notified of contradictions, of values that new conversions lost, and of what ``on_full``
+        drops for a full destination. Nothing waits for room, as the transaction would have to.
 
         Raises:
+            QueueFullError: a destination has no room; with ``on_full="shed"``, none has. Nothing
+                was executed in the transaction.
             ConflictError: a conversion contradicts the first one with its event id, and
                 ``on_conflict="raise"``; all others are in the transaction.
             ConfigurationError: the outbox cannot take part in a transaction.
@@ -58,7 +64,14 @@ class Joining:
             Exception: see `JoinableOutbox.append_within`.
         """
         outbox, addressed = self.check_joining(to)
-        results = await outbox.append_within(transaction, conversions, addressed)
+        append = partial(outbox.append_within, transaction)
+        try:
+            results = await append(conversions, addressed)
+        except QueueFullError as exc:
+            if exc.too_large or self._settings.on_full != "shed":
+                raise
+            names = addressed or self.destinations
+            results = await self._admission.shedding.append(append, conversions, names, exc)
         self.tell_results(conversions, results)
         return [conversion.event_id for conversion in conversions]
 

@@ -129,6 +129,8 @@ class Room:
         full_at: when a caller last found no room, in the event loop's time.
         made_at: when room was last made, in the event loop's time.
         dropped: how many conversions were dropped.
+        shedding: how many calls are about to accept conversions without it; the episode lasts
+            until it is known how many that drops.
     """
 
     destination: str
@@ -142,6 +144,7 @@ class Room:
     full_at: float
     made_at: float
     dropped: int = 0
+    shedding: int = 0
 
     def size_of(self, conversions: Sequence[Conversion]) -> int:
         """Return how much of it *conversions* need."""
@@ -345,7 +348,8 @@ class Rooms(dict[str, Room]):
         """End the episodes of destinations with room, except where a caller waits for more."""
         now = anyio.current_time()
         for name in [*self]:
-            if name not in crowded and self._is_finished(self[name], now):
+            room = self[name]
+            if name not in crowded and not room.shedding and self._is_finished(room, now):
                 self._end(self.pop(name), now)
 
     def _is_finished(self, room: Room, now: float) -> bool:

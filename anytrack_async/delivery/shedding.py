@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+from anytrack_async.delivery.room import Room, Rooms
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.outbox.checks import queue_full_error
 
+AppendTo = Callable[[Sequence[Conversion], Sequence[str]], Awaitable[Sequence[AppendResult]]]
+"""Appends conversions for some destinations."""
+
+
+class Shedding:
+    """Accepts conversions for the destinations that have room, and drops them for the others.
+
+    Args:
+        outbox: the outbox that the conversions are for.
+        rooms: the full destinations; their drops are counted in them.
+        fill: called with each refusal, and the destinations it is of: adds to *rooms*.
+        on_dropped: called with a destination, the event ids of conversions that were accepted for
+            others only, and how many conversions wait for it.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        rooms: Rooms,
+        *,
+        fill: Callable[[QueueFullError, Collection[str]], None],
+        on_dropped: Callable[[str, Sequence[str], int], None],
+    ) -> None:
+        self._outbox = outbox
+        self._rooms = rooms
+        self._fill = fill
+        self._on_dropped = on_dropped
+
+    async def append(
+        self,
+        append: AppendTo,
+        conversions: Sequence[Conversion],
+        names: Sequence[str],
+        error: QueueFullError,
+    ) -> Sequence[AppendResult]:
+        """Append *conversions* by *append* for those of *names* that have room.
+
+        Args:
+            append: raises `QueueFullError` before it appends anything.
+            conversions: at least one.
+            names: the destinations they are for.
+            error: the first refusal of *append*.
+
+        Raises:
+            QueueFullError: no destination has room; nothing was accepted.
+        """
+        rooms: list[Room] = []
+
+        def fill(error: QueueFullError, names: Collection[str]) -> None:
+            self._fill(error, names)
+            for room in self._rooms.of(error.waiting):
+                if room not in rooms:
+                    room.shedding += 1
+                    rooms.append(room)
+
+        fill(error, names)
+        try:
+            results, full = await append_to_others(
+                append, self._outbox, conversions, names, error, fill
+            )
+            event_ids = ids_of_new(conversions, results)
+            for name in full if event_ids else ():  # of repeats, the first is accepted
+                if room := self._rooms.get(name):
+                    room.dropped += len(event_ids)
+                self._on_dropped(name, event_ids, full[name])
+        finally:
+            for room in rooms:
+                room.shedding -= 1
+        return results
+
 
 async def append_to_others(
+    append: AppendTo,
     outbox: Outbox,
     conversions: Sequence[Conversion],
     names: Sequence[str],
@@ -23,7 +95,8 @@ async def append_to_others(
     be full too, nothing is appended.
 
     Args:
-        outbox: accepts them.
+        append: appends them.
+        outbox: has the capacity that the error names.
         conversions: at least one.
         names: the destinations they are for.
         error: the first refusal, which names those that are full.
@@ -54,7 +127,7 @@ async def append_to_others(
                 waiting_bytes=full_of_bytes,
             ) from error
         try:
-            return await outbox.append(conversions, available), full
+            return await append(conversions, available), full
         except QueueFullError as exc:
             error = exc
             fill(exc, available)

@@ -73,7 +73,7 @@ class DeliverySettings:
             ``"wait"`` makes the caller wait, ``"raise"`` raises `QueueFullError` at once.
             ``"shed"`` accepts it for the other destinations and drops it for the full ones, with
             the event `Dropped` and the status ``dropped``; if all are full, `QueueFullError` is
-            raised.
+            raised. In a transaction of the caller's (``within=``), ``"wait"`` raises at once too.
         accept_within: seconds that a caller waits for room before `QueueFullError` is raised and
             nothing is accepted. For `submit` and ``track_*`` they count from the call. For
             `submit_many` they count from when room was last made, so that a slow service does not
@@ -82,8 +82,9 @@ class DeliverySettings:
             locked; then `OutboxError` is raised, and nothing is accepted.
         on_conflict: what happens to a conversion that contradicts the first one with its event id,
             by another type, amount or currency. The first one is always kept. ``"tell"``: an event
-            `Contradicted` with a warning in the log, and `Delivery.contradicts`; nothing is raised,
-            because tracking must not break a checkout. ``"raise"``: `ConflictError` as well.
+            `Contradicted` with a warning in the log (if they are many, one a minute), and
+            `Delivery.contradicts`; nothing is raised, because tracking must not break a checkout.
+            ``"raise"``: `ConflictError` as well.
         prune_every: seconds between prunes of the outbox, which drop conversions that every
             destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing

@@ -393,3 +393,29 @@ async def test_a_list_is_shed_as_a_whole():
         keeper.open()
     assert hubspot.delivered == ["e0", "e1", "e2"]
     assert meta.delivered == ["list0", "list1", "list2", "list3"]
+
+
+def test_an_episode_ends_when_its_drops_are_counted():
+    class Slow(MemoryOutbox):
+        async def append(self, conversions, destinations=None):
+            if destinations == ["meta"]:  # what is shed for HubSpot
+                await anyio.sleep(60)
+            return await super().append(conversions, destinations)
+
+    async def scenario(clock):
+        keeper = BlockingAnswer()
+        sinks = FakeSink("meta"), FakeSink("hubspot", keeper)
+        outbox = Slow(capacity=5, clock=clock)
+        world = World(*sinks, outbox=outbox, clock=clock, settings=SETTINGS, on_full="shed")
+        async with world.dispatcher:
+            await world.dispatcher.submit(sales(5), ["hubspot"])
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(world.dispatcher.submit, sales(2, "late"))
+                await anyio.sleep(1)
+                keeper.open()
+            await anyio.sleep(1)
+            (dropped,), (ended,) = (world.events_of(kind) for kind in (Dropped, BackPressureEnded))
+            assert len(dropped.event_ids) == ended.dropped == 2
+            assert ended.seconds > 60
+
+    run_virtual(scenario)

@@ -16,7 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from anytrack_async import (
     AnyTrack,
     AnyTrackClient,
+    BackPressureEnded,
     Customer,
+    DeliverySettings,
+    Dropped,
     InvalidArgumentError,
     QueueFullError,
     UnsendableError,
@@ -27,6 +30,7 @@ from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.capabilities import JoinableOutbox
 from anytrack_async.outbox.transactions import execute_within_sync
 from anytrack_async.testing.outbox_rules.base import deliver, sale, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World
 from tests.outbox.postgres.orders import PROGRAMS, SYNC_PROGRAMS, sell
 
 pytestmark = pytest.mark.asyncio
@@ -262,6 +266,37 @@ async def test_the_client_delivers_after_the_commit(shop, connect, postgres_dsn,
         with anyio.fail_after(20):
             assert (await (await client.delivery(event_id))).delivered
     await connection.close()
+
+
+@pytest.mark.parametrize("on_full", ["shed", "wait"])
+async def test_a_full_destination_is_shed_in_the_transaction_too(
+    shop, connect, make_outbox, on_full
+):
+    keeper, meta = BlockingAnswer(), FakeSink("meta")
+    outbox, stuck = make_outbox(capacity=2), FakeSink("stuck", keeper)
+    world = World(stuck, meta, outbox=outbox, settings=DeliverySettings(on_full=on_full))
+    connection = await connect()
+    async with world.open():
+        await world.submit(*sales(1, 2), to=["stuck"])
+        async with connection.transaction():
+            submit = world.dispatcher.submit_within(connection, sales(3, 4), None)
+            if on_full == "wait":  # the transaction does not wait for room: it has locks
+                with pytest.raises(QueueFullError, match="'stuck'"):
+                    await submit
+            else:
+                assert await submit == ["sale:3", "sale:4"]
+        if on_full == "shed":
+            await world.until(lambda: len(meta.delivered) == 2)
+            (dropped,) = world.events_of(Dropped)
+            assert (dropped.destination, dropped.event_ids) == ("stuck", ["sale:3", "sale:4"])
+            assert (await (await world.dispatcher.delivery("sale:3"))).delivered  # at Meta only
+        keeper.open()
+        await world.until(lambda: len(stuck.delivered) == 2)
+    await connection.close()
+
+    assert stuck.delivered == ["sale:1", "sale:2"]
+    ended = world.events_of(BackPressureEnded)
+    assert [event.dropped for event in ended] == ([2] if on_full == "shed" else [])
 
 
 async def test_the_client_without_an_event_loop_delivers_after_the_commit(
