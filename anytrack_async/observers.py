@@ -18,9 +18,11 @@ from anytrack_async.descriptions import MAX_IDS, abbreviated
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import (
     BackPressureEnded,
+    Contradicted,
     DeadLettered,
     Dropped,
     Event,
+    LogLine,
     Observer,
     Skipped,
     Weakened,
@@ -124,7 +126,7 @@ def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
 
 
 _LOGGED_EVERY = 60.0
-"""Seconds between two lines about conversions that failed for the same reason."""
+"""Seconds between two lines about the same kind of conversions."""
 
 _MAX_REASONS = 100
 """Reasons that are counted separately; further ones are counted as other reasons."""
@@ -132,7 +134,7 @@ _MAX_REASONS = 100
 
 @attrs.define
 class _Tally:
-    """Conversions that failed for the same reason since the last line about them.
+    """Conversions of the same kind since the last line about them.
 
     Attributes:
         since: when that line was written, seconds of the clock.
@@ -158,13 +160,14 @@ class _Kind:
 
     Attributes:
         event: the class of their events.
-        destination: the destination that did not get them.
+        destination: the destination that did not get them; "" for contradictions.
         code: the destination's error code.
-        reason: the reason without its numbers; None for all reasons that have no tally.
+        reason: the reason without its numbers; None for all reasons that have no tally, and for
+            contradictions.
     """
 
-    event: type[DeadLettered] | type[Dropped]
-    destination: str
+    event: type[DeadLettered] | type[Dropped] | type[Contradicted]
+    destination: str = ""
     code: str | None = None
     reason: str | None = None
 
@@ -173,10 +176,10 @@ class LoggingObserver:
     """Logs every event to the logger ``anytrack_async``; on by default.
 
     Of `Weakened` and `Skipped` it logs the first for each destination and kind. Of `DeadLettered`
-    and `Dropped` it logs the first for each destination, error code and reason at once. Those that
-    follow are counted, with one line a minute; closing the client writes the last line. Reasons
-    that differ only in numbers and ids are the same: "given up after 8 attempts and 1.2 h: status
-    503" and "… and 1.3 h: status 503".
+    and `Dropped` it logs the first for each destination, error code and reason at once, and of
+    `Contradicted` the first. Those that follow are counted, with one line a minute; closing the
+    client writes the last line. Reasons that differ only in numbers and ids are the same: "given up
+    after 8 attempts and 1.2 h: status 503" and "… and 1.3 h: status 503".
 
     Args:
         clock: returns seconds, and must not go back.
@@ -198,11 +201,8 @@ class LoggingObserver:
         """Log *event* at its level, or count it."""
         if self._tallies:
             self.flush()
-        if isinstance(event, DeadLettered):
-            self._count(event, event.code, [event.event_id])
-            return
-        if isinstance(event, Dropped):
-            self._count(event, None, event.event_ids)
+        if isinstance(event, DeadLettered | Dropped | Contradicted):
+            self._count(event)
             return
         if isinstance(event, BackPressureEnded):
             self._log_drops(event.destination)
@@ -227,15 +227,13 @@ class LoggingObserver:
         oldest = min((tally.since for tally in self._tallies.values()), default=now)
         self._next_flush = oldest + _LOGGED_EVERY
 
-    def _count(
-        self, event: DeadLettered | Dropped, code: str | None, event_ids: Sequence[str]
-    ) -> None:
-        kind = _Kind(type(event), event.destination, code, _without_numbers(event.reason))
+    def _count(self, event: DeadLettered | Dropped | Contradicted) -> None:
+        kind, reason, event_ids = _described(event)
         if kind not in self._tallies and len(self._tallies) >= _MAX_REASONS:
-            kind = _Kind(type(event), event.destination)
+            kind = attrs.evolve(kind, code=None, reason=None)
         tally = self._tallies.get(kind)
         if tally is None:
-            self._tallies[kind] = _Tally(self._clock(), event.reason)
+            self._tallies[kind] = _Tally(self._clock(), reason)
             _log(event)
         else:
             tally.add(event_ids)
@@ -244,6 +242,21 @@ class LoggingObserver:
         for kind in [*self._tallies]:
             if kind.event is Dropped and kind.destination == destination:
                 _log_tally(kind, self._tallies.pop(kind), self._clock())
+
+
+def _described(
+    event: DeadLettered | Dropped | Contradicted,
+) -> tuple[_Kind, str, Sequence[str]]:
+    """Return the kind, the reason and the event ids of the conversions of *event*."""
+    if isinstance(event, Contradicted):  # there may be one of each order: nothing tells them apart
+        return _Kind(Contradicted), "", [event.contradiction.event_id]
+    code: str | None = None
+    if isinstance(event, DeadLettered):
+        code, event_ids = event.code, [event.event_id]
+    else:
+        event_ids = [*event.event_ids]
+    kind = _Kind(type(event), event.destination, code, _without_numbers(event.reason))
+    return kind, event.reason, event_ids
 
 
 def _log(event: Event) -> None:
@@ -278,21 +291,34 @@ def _log_tally(kind: _Kind, tally: _Tally, now: float) -> None:
     if not tally.count:
         return
     reason = "other reasons" if kind.reason is None else tally.reason
-    if kind.event is Dropped:
-        ids = abbreviated(tally.event_ids, tally.count)
-        template = "%s: dropped %d undelivered conversions: %s: %s"
-        arguments: tuple[object, ...] = (tally.count, reason, ids)
-    else:
-        template = "%s: %d more dead letters in %.0f s, e.g. %s: %s"
-        arguments = (tally.count, now - tally.since, tally.event_ids[0], reason)
-    fields = {
+    fields: dict[str, object] = {
         "anytrack_event": kind.event.__name__,
-        "anytrack_destination": kind.destination,
         "anytrack_count": tally.count,
-        "anytrack_code": kind.code,
-        "anytrack_reason": reason,
     }
-    logger.log(kind.event.level, template, kind.destination, *arguments, extra=fields)
+    template, *arguments = _tally_line(kind, tally, reason, now)
+    if kind.event is not Contradicted:
+        fields |= {
+            "anytrack_destination": kind.destination,
+            "anytrack_code": kind.code,
+            "anytrack_reason": reason,
+        }
+    logger.log(kind.event.level, template, *arguments, extra=fields)
+
+
+def _tally_line(kind: _Kind, tally: _Tally, reason: str, now: float) -> LogLine:
+    ids = abbreviated(tally.event_ids, tally.count)
+    seconds = now - tally.since
+    if kind.event is Contradicted:
+        template = (
+            "%d more conversions came again with another type, amount or currency in %.0f s, the "
+            "first ones are kept: %s"
+        )
+        return template, tally.count, seconds, ids
+    if kind.event is Dropped:
+        template = "%s: dropped %d undelivered conversions: %s: %s"
+        return template, kind.destination, tally.count, reason, ids
+    template = "%s: %d more dead letters in %.0f s, e.g. %s: %s"
+    return template, kind.destination, tally.count, seconds, tally.event_ids[0], reason
 
 
 # Numbers that vary from one conversion to the next: with a decimal point, of more than three

@@ -12,6 +12,7 @@ import pytest
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import (
     BackPressureEnded,
+    Contradicted,
     DeadLettered,
     Dropped,
     Event,
@@ -19,6 +20,7 @@ from anytrack_async.events import (
     LaneResumed,
     Retried,
 )
+from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.observers import LoggingObserver, Observers
 
 SECRET = "jane@example.com"
@@ -96,6 +98,29 @@ def test_dead_letters_with_one_reason_are_one_line_a_minute(log: Log, clock: Clo
     assert log.notify(LaneHeld(destination="crm", reason="code 190"))[0] == (
         "meta: 1 more dead letters in 60 s, e.g. e1000: too old"
     )
+
+
+def test_contradictions_are_one_line_a_minute(log: Log, clock: Clock):
+    def contradict(number: int) -> list[str]:
+        contradiction = find_contradiction(f"e{number}", "sale 1 USD", "sale 2 USD")
+        assert contradiction is not None
+        return log.notify(Contradicted(contradiction=contradiction))
+
+    (line,) = contradict(0)
+    assert line.startswith(
+        "conversion 'e0' was accepted as sale 1 USD and came again as sale 2 USD"
+    )
+    for number in range(1, 31):
+        assert contradict(number) == []
+    clock.now += 60
+    (line,) = log.flush()
+    assert line.startswith(
+        "30 more conversions came again with another type, amount or currency in"
+    )
+    assert "in 60 s, the first ones are kept: e1, e2, " in line
+    assert line.endswith("e20 and 10 more")
+    assert contradict(40) == []
+    assert len(log.flush(closing=True)) == 1
 
 
 def test_a_reason_that_comes_back_after_a_quiet_minute_is_logged_at_once(log: Log, clock: Clock):

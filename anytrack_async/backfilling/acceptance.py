@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from itertools import compress
 from typing import Protocol
@@ -16,6 +16,7 @@ from anytrack_async.backfilling.blocks import MappedBlock
 from anytrack_async.backfilling.report import REPEAT, Reject, RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.clock import CLOCK_ERROR
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
@@ -28,8 +29,6 @@ _REPEAT_REASON = (
     "its event id was accepted before: remove the row, or give it another order id if it is "
     "another conversion"
 )
-
-_CLOCK_ERROR = timedelta(minutes=10)  # by which the clock of another machine may be ahead
 
 
 class Acceptance(Protocol):
@@ -318,7 +317,7 @@ def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts, now: d
     earliest, latest = min(times), max(times)
     counts.earliest = min(counts.earliest or earliest, earliest)
     counts.latest = max(counts.latest or latest, latest)
-    soonest = now + _CLOCK_ERROR
+    soonest = now + CLOCK_ERROR
     if latest > soonest:
         counts.future += sum(moment > soonest for moment in times)
     if NOTED_KINDS:

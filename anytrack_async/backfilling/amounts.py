@@ -109,7 +109,7 @@ def amount_parser(
     def read(value: Any) -> Decimal:
         if type(value) is not str:
             return _from_number(value)
-        if "+" in value and not exact and is_rounded(value):
+        if "E+" in value and not exact and is_rounded(value):
             raise InvalidConversionError("revenue", _ROUNDED)
         if (plain := _plain_amount(value, decimal)) is not None:
             return plain

@@ -11,7 +11,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import count, islice
+from itertools import compress, count, islice
 from math import inf
 from operator import attrgetter
 from time import monotonic, time
@@ -20,6 +20,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.lifecycle import not_open_error
+from anytrack_async.delivery.open_deliveries import have_only_repeats
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
 from anytrack_async.delivery.shedding import Shedding
 from anytrack_async.descriptions import safe_description
@@ -37,7 +38,6 @@ _YIELD_EVERY = 64
 _MAX_DELAY = 0.2
 """Seconds from one opening to the next at most, however little room there is then."""
 _MAX_LOOKED_UP = 50  # waiting callers at a time
-_FEW = 10  # conversions of each, at most: 500 event ids take some milliseconds
 
 
 class Admission:
@@ -347,19 +347,19 @@ class Admission:
 
     async def _let_repeats_in(self) -> None:
         new = (caller for caller in self._line if caller.number > self._looked_up)
-        few = (caller for caller in new if len(caller.conversions) <= _FEW)
-        callers = [*islice(few, _MAX_LOOKED_UP)]
+        callers = [*islice(new, _MAX_LOOKED_UP)]
         if not callers or not isinstance(self._outbox, KeepsSummaries):
             return
-        ids = [{conversion.event_id for conversion in caller.conversions} for caller in callers]
         try:
-            accepted = {*await self._outbox.summaries([*set[str]().union(*ids)])}
+            are_repeats = await have_only_repeats(
+                self._outbox, [caller.conversions for caller in callers]
+            )
         except Exception as exc:
             logger.error("cannot look up what waits for room: %s", safe_description(exc))
             return
         self._looked_up = callers[-1].number
-        for caller, own_ids in zip(callers, ids, strict=True):
-            if own_ids <= accepted and caller in self._line:
+        for caller in compress(callers, are_repeats):
+            if caller in self._line:
                 self._line.remove(caller)
                 self._rooms.take(caller)
                 caller.end_turn()

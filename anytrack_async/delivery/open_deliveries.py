@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import ref
 
-from anyio.lowlevel import cancel_shielded_checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.contradiction import Contradiction
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.capabilities import KeepsSummaries
 
 _SLICE = 200
 """Deliveries to look up in the outbox, or to fail, before the event loop may run other tasks."""
@@ -174,6 +176,37 @@ class OpenDeliveries:
 
 
 # Repeats
+
+
+_FEW = 10
+"""Conversions of a list that are looked up first: 500 event ids take some milliseconds."""
+
+
+async def have_only_repeats(
+    outbox: KeepsSummaries, lists: Sequence[Sequence[Conversion]]
+) -> list[bool]:
+    """Return of each of *lists* whether all of its conversions were accepted before.
+
+    Most lists of new conversions begin with one: the rest of these is not looked up.
+
+    Raises:
+        OutboxError: they could not be looked up.
+    """
+    first_ids = [{first.event_id for first in conversions[:_FEW]} for conversions in lists]
+    accepted = {*await outbox.summaries([*set[str]().union(*first_ids)])}
+    return [
+        ids <= accepted and await _are_accepted(outbox, conversions[_FEW:])
+        for conversions, ids in zip(lists, first_ids, strict=True)
+    ]
+
+
+async def _are_accepted(outbox: KeepsSummaries, conversions: Sequence[Conversion]) -> bool:
+    for start in range(0, len(conversions), _SLICE):
+        ids = {conversion.event_id for conversion in conversions[start : start + _SLICE]}
+        if len(await outbox.summaries([*ids])) < len(ids):
+            return False
+        await checkpoint()
+    return True
 
 
 async def deliveries_of_firsts(

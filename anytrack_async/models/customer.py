@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime
 from enum import Enum
 from itertools import islice
+from numbers import Number
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack, cast
 
 import attrs
 
+from anytrack_async.models.email import MAX_EMAIL, visible_email
 from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import (
     MAYBE_DECIMALS,
     Identifier,
     id_from_number,
     names_nothing,
+    own_text,
     without_decimal_zero,
 )
-from anytrack_async.models.missing import NO_IDS, is_blank, is_iterable, is_missing
+from anytrack_async.models.missing import (
+    BLANK,
+    BLANKS,
+    NO_IDS,
+    is_blank,
+    is_iterable,
+    is_missing,
+)
 from anytrack_async.models.notes import (
     NOTES,
     Weakenable,
@@ -28,7 +38,7 @@ from anytrack_async.models.notes import (
     note_weakness,
     with_weaknesses,
 )
-from anytrack_async.models.validators import MAX_TEXT, encodable
+from anytrack_async.models.validators import MAX_TEXT, encodable, plain_str
 from anytrack_async.models.visitor import visitor_id
 
 if TYPE_CHECKING:
@@ -61,8 +71,11 @@ UNUSABLE: Final = {
 """Field → kind of its values that are left out."""
 
 
-# 491701234567 in a narrow column of a spreadsheet: most of its digits are lost.
-_SCIENTIFIC = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.IGNORECASE)
+# 491701234567 in a narrow column of a spreadsheet: most of its digits are lost. A link turns "+"
+# into a space.
+_SCIENTIFIC = re.compile(
+    r"[+-]?[0-9]+(?:[.,][0-9]+)? ?e[+ ]?[0-9]{1,3}(?:[.,]0+)?", re.ASCII | re.IGNORECASE
+)
 _WITH_DECIMALS = re.compile(r"(\+?[0-9]+)[.,]0+", re.ASCII)
 
 
@@ -129,19 +142,31 @@ def _external_id(value: Ids) -> tuple[str, ...]:
         return _NONE_GIVEN
     ids = _texts("external_id", value)
     for text in ids:
-        if text[-1] == "0" and text[-2:] in MAYBE_DECIMALS:
-            ids = tuple(map(without_decimal_zero, ids))
-        if text in NO_IDS or "E+" in text:
-            return _without_names_of_nothing(ids)
+        if (
+            (text[-1] == "0" and text[-2:] in MAYBE_DECIMALS)
+            or text in NO_IDS
+            or "+" in text
+            or text[-1] in BLANKS
+            or text[0] in BLANKS
+        ):
+            return _ids_of_table(ids)
     return ids
 
 
-def _without_names_of_nothing(ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out ids such as "nan" and "4.91E+11", which would make many customers one person."""
-    usable = tuple(text for text in ids if not names_nothing(text))
+def _ids_of_table(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return *ids* without decimal zeros, and without "nan" and "4.91E+11".
+
+    These would make many customers one person.
+    """
+    usable = []
+    for text in ids:
+        bare = text.strip(BLANK)
+        number = without_decimal_zero(bare)
+        if not names_nothing(bare):
+            usable.append(text if number == bare else number)
     if len(usable) < len(ids):
         note_weakness(UNUSABLE["external_id"])
-    return usable
+    return tuple(usable)
 
 
 def _texts(field: str, value: object) -> tuple[str, ...]:
@@ -158,23 +183,26 @@ def _texts(field: str, value: object) -> tuple[str, ...]:
 def _numbers(field: str, value: object) -> tuple[str, ...]:
     """Return `_texts` of phone numbers or postal codes, some of which come from a spreadsheet.
 
-    ``"94035.0"`` becomes ``"94035"``, and ``"4.91E+11"``, which lost its digits, is left out.
+    ``"94035.0"`` becomes ``"94035"``, and ``"4.91E+11"``, which lost its digits, is left out; so is
+    ``"nan"``.
     """
     values = _texts(field, value)
     for text in values:
-        if "." in text or "," in text or "E" in text or "e" in text:
+        if "." in text or "," in text or "E" in text or "e" in text or text in NO_IDS:
             break
     else:
         return values
     stripped = tuple(map(_without_decimals, values))
-    numbers = tuple(text for text in stripped if not _SCIENTIFIC.fullmatch(text))
+    numbers = tuple(
+        text for text in stripped if text not in NO_IDS and not _SCIENTIFIC.fullmatch(text)
+    )
     if len(numbers) < len(values):
         note_weakness(UNUSABLE[field])
     return numbers
 
 
 def _without_decimals(text: str) -> str:
-    text = text.strip()
+    text = text.strip(BLANK)
     match = _WITH_DECIMALS.fullmatch(text)
     return match[1] if match else text
 
@@ -184,7 +212,8 @@ _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
-    if isinstance(value, _SINGLE) or not is_iterable(value):
+    # A translation of a web framework has characters, and the methods of a text.
+    if isinstance(value, _SINGLE) or not is_iterable(value) or hasattr(value, "encode"):
         return (value,)
     # A set's order differs between processes, and equal customers must have equal tuples.
     return sorted(value, key=str) if isinstance(value, Set) else value
@@ -193,11 +222,13 @@ def _as_iterable(value: Any) -> Iterable[object]:
 def _text_or_none(field: str, value: object) -> str | None:
     if is_missing(value):
         return None
+    text: str | None
     if isinstance(value, str):
         # Half of a surrogate pair, which a visitor can type, cannot be sent; and no real name has
         # more than 4,096 characters.
         if len(value) <= MAX_TEXT and encodable(value):
-            return str.__str__(value)
+            text = plain_str(value)
+            return text if field not in _NUMBERS or text.isascii() else _ascii_number(text)
         note_weakness(UNUSABLE[field])
         return None
     if isinstance(value, datetime):
@@ -208,9 +239,22 @@ def _text_or_none(field: str, value: object) -> str | None:
         return _text_or_none(field, value.value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _text_or_none(field, bytes(value).decode(errors="ignore"))
-    if (digits := id_from_number(value)) is None:
-        note_weakness(UNUSABLE[field])  # e.g. a form that was posted as JSON has {"email": true}
-    return digits
+    if field == "birth_date" and type(value).__name__ == "datetime64":  # of numpy
+        return str(value)
+    if (digits := id_from_number(value)) is not None:
+        return digits
+    if not isinstance(value, Number) and (text := own_text(value)) is not None:
+        return _text_or_none(field, text)
+    note_weakness(UNUSABLE[field])  # e.g. a form that was posted as JSON has {"email": true}
+    return None
+
+
+_NUMBERS = ("phone", "postal_code")
+
+
+def _ascii_number(text: str) -> str:
+    """Return a number without the marks of direction around it, and full-width digits as ASCII."""
+    return unicodedata.normalize("NFKC", text).strip(BLANK)
 
 
 def _day_or_none(moment: datetime) -> str | None:
@@ -218,77 +262,6 @@ def _day_or_none(moment: datetime) -> str | None:
         return moment.date().isoformat()
     except ValueError:  # `NaT`, which data frames have in place of a missing time
         return None
-
-
-# E-mail addresses: every destination must see the same address, or one customer would be two
-
-MAX_EMAIL: Final = 254
-"""Characters that an address may have (RFC 5321)."""
-
-_ATOM = r"[a-z0-9_!#$%&'*+/=?^`{|}~-]++"
-_LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
-EMAIL: Final = re.compile(
-    rf"(?:{_ATOM}(?:\.{_ATOM})*+|\"[^\"\x00-\x1f\x7f]++\")@{_LABEL}(?:\.{_LABEL})++"
-)
-"""An address in lower case, in ASCII."""
-
-# Look blank, or change how the characters beside them look, but are letters, marks or symbols.
-_BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-_FULL_WIDTH = range(0xFF01, 0xFF5F)  # "!" to "~", as Japanese and Chinese keyboards write them
-_TO_ASCII = 0xFEE0
-_FULL_STOPS = "\u3002\uff61"  # RFC 3490 counts them as the dots of a domain
-
-
-class CharacterTable(dict[int, str | None]):
-    """A table for `str.translate` that calls *decide* once for each character, then remembers."""
-
-    def __init__(self, decide: Callable[[str], str | None]) -> None:
-        super().__init__()
-        self._decide = decide
-
-    def __missing__(self, code: int) -> str | None:
-        self[code] = replacement = self._decide(chr(code))
-        return replacement
-
-
-@CharacterTable
-def _email_characters(char: str) -> str | None:
-    """Drop invisible characters; full-width letters, signs and stops become those of ASCII."""
-    if char.isspace():
-        return char
-    selector = "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
-    if unicodedata.category(char) in {"Cc", "Cf"} or char in _BLANK_LETTERS or selector:
-        return None
-    if char in _FULL_STOPS:
-        return "."
-    return chr(ord(char) - _TO_ASCII) if ord(char) in _FULL_WIDTH else char
-
-
-@CharacterTable
-def _email_shape(char: str) -> str | None:
-    """Replace letters and digits beyond ASCII by ``x``, so that one pattern fits all scripts."""
-    return char if char.isascii() or unicodedata.category(char)[0] not in "LMN" else "x"
-
-
-def visible_email(text: str) -> str:
-    """Return *text* without invisible characters, which copying and direction marks bring along.
-
-    ``jane@x.example`` loses a direction mark before it and a byte order mark behind it, and
-    ``jane＠x.example`` gets an ASCII ``@``. Whitespace within an address stays, which makes it
-    unusable. Accents written as separate marks are joined (NFC).
-    """
-    return unicodedata.normalize("NFC", text.translate(_email_characters)).strip()
-
-
-def is_email(text: str) -> bool:
-    """Return whether *text*, trimmed and in lower case, is one e-mail address and nothing else.
-
-    Letters of all scripts are allowed. Display names, ``mailto:``, a second address and a dot at
-    the end are not.
-
-    Source: Meta: Conversions API, customer information parameters; RFC 5321 and RFC 6531.
-    """
-    return EMAIL.fullmatch(text if text.isascii() else text.translate(_email_shape)) is not None
 
 
 @fast_init

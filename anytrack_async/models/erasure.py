@@ -21,7 +21,8 @@ import attrs
 from anytrack_async.errors import InvalidArgumentError
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.customer import Customer, visible_email
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.email import visible_email
 from anytrack_async.models.meta import MetaFields
 
 _DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}")

@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
-from numbers import Real
+from numbers import Number, Real
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.mappings import is_flag
-from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_integer, is_missing
+from anytrack_async.models.missing import (
+    BLANK,
+    BLANKS,
+    NO_IDS,
+    is_integer,
+    is_missing,
+)
 from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT, text, without_surrogates
 
@@ -70,11 +77,14 @@ def optional_text(field: str, value: Identifier | None) -> str | None:
 def cut_text(field: str, value: Identifier | None) -> str | None:
     """Return *value*, such as a product's name, as `optional_text`, but cut to 4,096 characters.
 
-    Names that another program cut may end with half of an emoji, which is left out.
+    Names that another program cut may end with half of an emoji, which is left out. An object that
+    stands for text, such as a translation, becomes that text.
 
     Raises:
         InvalidConversionError: it is neither text nor a whole number.
     """
+    if not isinstance(value, str | Number):
+        value = own_text(value) or value
     if isinstance(value, str):
         value = without_surrogates(value)[:MAX_TEXT]
     return optional_text(field, value)
@@ -154,6 +164,27 @@ def id_from_number(value: object) -> str | None:
     return None if number is None or abs(number) >= _ID_LIMIT else str(number)
 
 
+# Have a text of their own, but not one that a person or a program would use for them.
+_OTHER_TEXTS = (float, timedelta, BaseException, bytes, bytearray, memoryview, Enum)
+
+
+def own_text(value: object) -> str | None:
+    """Return the text of an object that stands for text, or None.
+
+    Such objects are URLs, phone numbers and countries of web frameworks, and translations that are
+    made when they are shown. Their class defines `__str__`. Nothing raises.
+    """
+    if type(value).__str__ is object.__str__ or isinstance(value, _OTHER_TEXTS):
+        return None
+    try:
+        # pandas' missing values are "<NA>" and "NaT"; arrays of numpy have a shape.
+        if is_missing(value) or is_flag(value) or hasattr(value, "shape"):
+            return None
+        return str(value)
+    except Exception:  # the class is not ours
+        return None
+
+
 def _whole_or_none(value: object) -> int | None:
     if isinstance(value, bool):
         return None
@@ -174,12 +205,15 @@ def _whole_real_or_none(value: Real) -> int | None:
     return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
 
 
-_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{1,2}", re.ASCII)
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[Ee]\+[0-9]{1,2}", re.ASCII)
 
 
 def is_rounded(value: str) -> bool:
-    """Return whether *value* is a number that a spreadsheet rounded: many ids are "1.2021E+17"."""
-    return "E+" in value and _ROUNDED.fullmatch(value.strip(BLANK)) is not None
+    """Return whether *value* is a number that a table rounded: many ids are "1.2021E+17".
+
+    Spreadsheets write such numbers, and data frames, with a small "e".
+    """
+    return "+" in value and _ROUNDED.fullmatch(value.strip(BLANK)) is not None
 
 
 def names_nothing(value: str) -> bool:
@@ -202,12 +236,14 @@ def without_decimal_zero(value: str) -> str:
 
 
 def to_order_id(value: Identifier | None) -> str | None:
-    """Return the field ``order_id``; see `optional_id` and `NO_IDS`."""
+    """Return the field ``order_id``; see `optional_id` and `names_nothing`."""
     if value is None:
         return None
     if not is_plain_id(value, 200):
         value = optional_id("order_id", value, 200)
-    return value if value not in NO_IDS else _without_id("order ids")
+    if value in NO_IDS or (value and "+" in value and is_rounded(value)):
+        return _without_id("order ids")
+    return value
 
 
 def to_event_id(value: Identifier | None) -> str | None:

@@ -57,8 +57,9 @@ from anytrack_async.models.meta_types import (
     VisitorId,
     VisitorText,
     VisitorUrl,
+    is_single,
 )
-from anytrack_async.models.missing import BLANK, is_missing
+from anytrack_async.models.missing import BLANK, is_missing, is_missing_number
 
 _Rule: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's path and value; returns the value to keep, or None for "not given".
@@ -78,6 +79,8 @@ def _one_of(allowed: tuple[object, ...], path: str, value: object) -> object:
         text = value if isinstance(value, str) else id_from_number(value)
         word = None if text is None else without_decimal_zero(text.strip(BLANK).lower())
         by_text = {str(choice): choice for choice in allowed}
+        if text is not None and is_missing_number(text):
+            return None
         if word not in by_text:
             raise InvalidConversionError(path, f"must be one of {', '.join(by_text)}")
         return by_text[word]
@@ -85,10 +88,8 @@ def _one_of(allowed: tuple[object, ...], path: str, value: object) -> object:
 
 
 def _contents(path: str, value: Any) -> tuple[Any, ...]:
-    contents = value if isinstance(value, list | tuple) else (value,)
-    return tuple(
-        _checked(MetaContent, f"{path}[{index}]", content) for index, content in enumerate(contents)
-    )
+    contents = enumerate((value,) if is_single(value) else value)
+    return tuple(_checked(MetaContent, f"{path}[{index}]", content) for index, content in contents)
 
 
 class _Parameters(dict[str, Any]):

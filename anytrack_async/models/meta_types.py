@@ -9,7 +9,8 @@ Source: Meta: Conversions API, parameters.
 # No `from __future__ import annotations`: rules are read from annotations, and compiling these from
 # text would take most of the import.
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import re
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.identifiers import Identifier, cut_text, id_from_number, id_text
 from anytrack_async.models.mappings import json_map
-from anytrack_async.models.missing import is_missing, is_missing_number
+from anytrack_async.models.missing import BLANK, is_iterable, is_missing, is_missing_number
 from anytrack_async.models.validators import Amount, number, text, unicode_text, utc, whole_number
 from anytrack_async.models.visitor import visitor_id, visitor_text, visitor_url
 
@@ -62,15 +63,18 @@ def _visitor_url(_: str, value: Any) -> str | None:
     return visitor_url(value)
 
 
-_FLAG_WORDS = {"0": False, "1": True, "false": False, "true": True}
+_FLAG_WORDS = {"0": False, "-0": False, "1": True, "false": False, "true": True}
+_DECIMAL_ZEROS = re.compile(r"\.0+$")
 
 
-def _flag(path: str, value: object) -> bool:
+def _flag(path: str, value: object) -> bool | None:
     if isinstance(value, bool):
         return value
-    # 1.0, Decimal(1) and numpy's true are written differently, but equal 1.
+    if is_missing_number(value):
+        return None
+    # 1.0, Decimal("1.00") and numpy's true are written differently, but equal 1.
     try:
-        text = str(value).strip().lower().removesuffix(".0")
+        text = _DECIMAL_ZEROS.sub("", str(value).strip(BLANK).lower())
     except Exception:  # an integer of more than 4,300 digits, or a class that cannot write itself
         text = ""
     if text not in _FLAG_WORDS:
@@ -79,10 +83,12 @@ def _flag(path: str, value: object) -> bool:
     return _FLAG_WORDS[text]
 
 
-def _time(path: str, value: Any) -> datetime:
+def _time(path: str, value: Any) -> datetime | None:
+    if is_missing_number(value):
+        return None
     if isinstance(value, str):  # as an outbox stores it
         try:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value.strip(BLANK))
         except ValueError:
             raise InvalidConversionError(
                 path, "must be a datetime, or ISO 8601 text such as '2026-09-01T12:00:00+00:00'"
@@ -90,9 +96,14 @@ def _time(path: str, value: Any) -> datetime:
     return utc(path, value)
 
 
-def _texts(path: str, value: object) -> tuple[str, ...]:
+def is_single(value: Any) -> bool:
+    """Return whether *value* is one value, and not several: also text, bytes, and a dict."""
+    return isinstance(value, str | bytes | bytearray | Mapping) or not is_iterable(value)
+
+
+def _texts(path: str, value: Any) -> tuple[str, ...]:
     """Return *value*, one or several, as a tuple of texts, without missing ones."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if is_single(value):
         value = (value,)
     entries = sorted(value, key=str) if isinstance(value, Set) else value
     return tuple(
@@ -119,8 +130,8 @@ def _count(path: str, value: Any) -> int | None:
     return None if is_missing_number(value) else whole_number(path, value)
 
 
-def _device_info(path: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
+def _device_info(path: str, value: Any) -> tuple[str, ...]:
+    if is_single(value) or isinstance(value, Set):
         raise InvalidConversionError(path, f"must be a list, got {type(value).__name__}")
     # The position counts, so a missing value stays as an empty one.
     values = tuple(
@@ -136,11 +147,11 @@ def _device_info(path: str, value: object) -> tuple[str, ...]:
     return values
 
 
-def _processing_options(path: str, value: object) -> tuple[str, ...]:
-    options = tuple(value) if isinstance(value, list | tuple) else (value,)
+def _processing_options(path: str, value: Any) -> tuple[str, ...]:
+    options = (value,) if is_single(value) else tuple(value)
     if any(not isinstance(option, str) for option in options) or options not in ((), ("LDU",)):
         raise InvalidConversionError(path, "must be () or ('LDU',)")
-    return options
+    return ("LDU",) if options else ()
 
 
 def _extra(reserved: frozenset[str], path: str, value: Any) -> Mapping[str, Any] | None:

@@ -31,7 +31,8 @@ NO_IDS: Final = frozenset(
     (
         *("nan", "NaN", "NAN", "NaT", "<NA>", "None"),  # of Python, where a column became text
         *("null", "Null", "NULL", "undefined"),  # of databases and browsers
-        *("#N/A", "N/A"),  # of spreadsheets
+        *("(null)", "[object Object]"),  # of other programs and of scripts
+        *("#N/A", "N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"),  # of sheets
     )
 )
 """Texts that programs write for a missing id. Otherwise all orders without an id would become one

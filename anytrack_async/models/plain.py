@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from math import isfinite
+from numbers import Real
 from typing import Any, TypeVar
 
 import attrs
@@ -26,7 +27,7 @@ from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.consent import Consent, to_consent
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.missing import is_missing
+from anytrack_async.models.missing import BLANK, is_iterable, is_missing, is_missing_number
 
 _Model = TypeVar("_Model")
 
@@ -166,14 +167,15 @@ def to_arguments(record: Mapping[str, Any], now: datetime | None = None) -> dict
     fields = _given_fields(record)
     if "ago" in fields:
         fields["timestamp"] = _minutes_before(now or datetime.now(UTC), fields.pop("ago"))
-    elif isinstance(fields.get("timestamp"), str) and not is_missing(fields["timestamp"]):
+    elif isinstance(fields.get("timestamp"), str) and not is_missing_number(fields["timestamp"]):
         fields["timestamp"] = _from_iso(fields["timestamp"])
-    if not is_missing(fields.get("customer")):
+    customer = fields.get("customer")
+    if not (isinstance(customer, Customer) or is_missing(customer)):
         fields["customer"] = _build(Customer, "customer", fields["customer"])
     if not is_missing(fields.get("consent")):
         fields["consent"] = to_consent(fields["consent"])
     if not is_missing(fields.get("items")):
-        fields["items"] = [_build(LineItem, "items", item) for item in _as_list(fields["items"])]
+        fields["items"] = [_line_item(item) for item in _as_list(fields["items"])]
     return fields
 
 
@@ -185,6 +187,8 @@ def _given_fields(record: Mapping[str, Any]) -> dict[str, Any]:
         )
     fields = {name: _parsed(value) if name in _NESTED else value for name, value in record.items()}
     fields.pop("note", None)
+    if "ago" in fields and is_missing_number(fields["ago"]):
+        del fields["ago"]
     for name in _WITHOUT_NONE:
         if fields.get(name, "") is None:
             del fields[name]
@@ -194,10 +198,14 @@ def _given_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(value: Any) -> Any:
-    """Return the value of a nested field, which a data frame has as JSON text."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+    """Return the value of a nested field, which a data frame has as JSON text; None for "nan"."""
+    if not isinstance(value, str):
+        return value
+    if is_missing_number(value):
+        return None
+    if (text := value.strip(BLANK))[:1] in ("{", "["):
         try:
-            return parse_json(value)
+            return parse_json(text)
         except InvalidConversionError:
             pass  # the field's own check raises
     return value
@@ -240,17 +248,22 @@ def _unknown_field_error(
 
 
 def _as_list(items: Any) -> list[Any]:
-    if not isinstance(items, list):
+    # A data frame that was read from Parquet has arrays for lists.
+    if isinstance(items, str | bytes | Mapping) or not is_iterable(items):
         raise InvalidConversionError("items", "must be a list")
-    return items
+    return [item for item in items if not is_missing(item)]
+
+
+def _line_item(item: Any) -> LineItem:
+    return item if isinstance(item, LineItem) else _build(LineItem, "items", item)
 
 
 def _minutes_before(now: datetime, minutes: Any) -> datetime:
     # A bool is an int, and JSON's 1e300 is a float that no calendar reaches.
-    is_number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
+    is_number = isinstance(minutes, Real) and not isinstance(minutes, bool)
     try:
         if is_number and isfinite(minutes):
-            return now - timedelta(minutes=minutes)
+            return now - timedelta(minutes=float(minutes))
     except OverflowError:
         pass
     raise InvalidConversionError("ago", "must be a number of minutes")
@@ -258,6 +271,6 @@ def _minutes_before(now: datetime, minutes: Any) -> datetime:
 
 def _from_iso(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(text.strip(BLANK))
     except ValueError:
         raise InvalidConversionError("timestamp", "must be an ISO 8601 time") from None

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from enum import Enum
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -174,13 +175,15 @@ def currency_code(value: str | None) -> str:
         InvalidConversionError: it is not three ASCII letters.
     """
     if isinstance(value, str):
-        code = value if len(value) == 3 else value.strip(BLANK)
+        code = value if len(value) == 3 and type(value) is str else plain_str(value).strip(BLANK)
         if code in NO_IDS:  # a gap in a column that became text
             return "USD"
         if len(code) == 3 and code.isascii() and code.isalpha():
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     if value is None or is_missing(value):
         return "USD"
+    if isinstance(value, Enum):
+        return currency_code(value.value)
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")
 
 
@@ -237,7 +240,7 @@ def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
         raise InvalidConversionError(field, "must not be empty")
     if len(value) > max_length:
         raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
-    return str.__str__(value) if value.isascii() else unicode_text(field, value)
+    return plain_str(value) if value.isascii() else unicode_text(field, value)
 
 
 def unicode_text(field: str, value: str) -> str:
@@ -250,14 +253,20 @@ def unicode_text(field: str, value: str) -> str:
         raise InvalidConversionError(
             field, "contains an unpaired surrogate, which UTF-8 cannot encode"
         )
-    return str.__str__(value)  # str(member) of an enum would be its name
+    return plain_str(value)
 
 
 def without_surrogates(value: str) -> str:
     """Return *value* as a plain `str`, without halves of surrogate pairs."""
     if value.isascii() or encodable(value):
-        return str.__str__(value)
+        return plain_str(value)
     return value.encode(errors="ignore").decode()
+
+
+def plain_str(value: str) -> str:
+    """Return *value* as a plain `str`: a subclass, or a lazy object that stands for text."""
+    # `isinstance` believes a lazy object, as of Django; and str(member) of an enum is its name.
+    return str.__str__(value) if issubclass(type(value), str) else str(value)
 
 
 def encodable(value: str) -> bool:
@@ -291,7 +300,7 @@ def to_timestamp(value: datetime | None) -> datetime:
     """Return the field ``timestamp``, now if it is not given; see `utc`."""
     if type(value) is datetime and value.tzinfo is UTC:
         return value
-    return utc_now() if value is None or is_missing(value) else utc("timestamp", value)
+    return utc_now() if value is None or is_missing_number(value) else utc("timestamp", value)
 
 
 def utc_now() -> datetime:

@@ -30,12 +30,12 @@ from anytrack_async.models.identifiers import (
     is_plain,
     is_plain_id,
     names_nothing,
+    own_text,
     without_decimal_zero,
 )
-from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, NO_IDS, is_missing
 from anytrack_async.models.notes import note_weakness
-from anytrack_async.models.validators import MAX_TEXT
+from anytrack_async.models.validators import MAX_TEXT, plain_str
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 """An IP address as callers have it: also a header that lists several."""
@@ -115,7 +115,7 @@ def visitor_id(
         kind: noted if it is left out.
     """
     if value is None or (
-        is_plain_id(value, max_length) and value not in NO_IDS and "E+" not in value
+        is_plain_id(value, max_length) and value not in NO_IDS and "+" not in value
     ):
         return value
     text = _as_text(value)
@@ -131,7 +131,7 @@ def visitor_id(
 
 def to_click_id(value: Identifier | None) -> str | None:
     """Return the field ``click_id`` of a conversion; see `visitor_id`."""
-    if value is None or (is_plain_id(value, 1024) and value not in NO_IDS and "E+" not in value):
+    if value is None or (is_plain_id(value, 1024) and value not in NO_IDS and "+" not in value):
         return value
     return visitor_id(value, 1024, "unusable click ids")
 
@@ -144,24 +144,14 @@ def cleaned(value: object) -> str | None:
 
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
-        return None if value is None else str.__str__(value)
+        return None if value is None else plain_str(value)
     if isinstance(value, bytes | bytearray | memoryview):  # a header as ASGI has it
         return bytes(value).decode(errors="ignore")
     if isinstance(value, Enum):
         return _as_text(value.value)
     if (digits := id_from_number(value)) is not None:
         return digits
-    if isinstance(value, float) or is_flag(value) or type(value).__str__ is object.__str__:
-        return None
-    return _own_text(value)
-
-
-def _own_text(value: object) -> str | None:
-    try:
-        # The text of an exception is for people, and pandas' missing values are "<NA>" and "NaT".
-        return None if isinstance(value, BaseException) or is_missing(value) else str(value)
-    except Exception:  # the class is not ours, and nothing here may raise
-        return None
+    return own_text(value)
 
 
 # IP addresses

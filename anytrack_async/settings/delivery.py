@@ -82,8 +82,9 @@ class DeliverySettings:
             locked; then `OutboxError` is raised, and nothing is accepted.
         on_conflict: what happens to a conversion that contradicts the first one with its event id,
             by another type, amount or currency. The first one is always kept. ``"tell"``: an event
-            `Contradicted` with a warning in the log, and `Delivery.contradicts`; nothing is raised,
-            because tracking must not break a checkout. ``"raise"``: `ConflictError` as well.
+            `Contradicted` with a warning in the log (if they are many, one a minute), and
+            `Delivery.contradicts`; nothing is raised, because tracking must not break a checkout.
+            ``"raise"``: `ConflictError` as well.
         prune_every: seconds between prunes of the outbox, which drop conversions that every
             destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -12,7 +13,15 @@ from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_tasks, sale, statuses
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+    statuses,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -183,24 +192,41 @@ async def test_a_repeat_of_a_dead_letter_knows_that_it_was_replayed():
     assert again is not first
 
 
-async def test_a_repeat_that_waits_for_room_is_let_in_although_there_is_none():
-    outbox = MemoryOutbox(capacity=2)
-    # Long before it would give up, also where that is sooner than the outbox is polled.
-    settings = DeliverySettings(poll=60.0, accept_within=60.0, drain=0.01)
-    world = World(FakeSink(answer=BlockingAnswer()), outbox=outbox, settings=settings)
-    async with world.open(leaves_undelivered=True):
-        first, _ = await world.submit(sale("a"), sale("b"))
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(world.submit, sale("new"))
-            await run_ready_tasks()
-            with anyio.fail_after(30):
-                (again,) = await world.submit(sale("a"))
-                (other,) = await world.submit(sale("b", revenue=2))
-            tg.cancel_scope.cancel()
+# Without room
 
-        assert again is first
-        assert other.contradicts is not None
+
+@asynccontextmanager
+async def full_world(outbox, accepted, **changes):
+    """Yield a world with *accepted* in its full *outbox*, while another conversion waits."""
+    settings = DeliverySettings(accept_within=60.0, drain=0.01, **changes)
+    world = World(FakeSink(answer=BlockingAnswer()), outbox=outbox, settings=settings)
+    async with world.open(leaves_undelivered=True), anyio.create_task_group() as tg:
+        await world.submit(*accepted)
+        tg.start_soon(world.submit, sale("new"))
+        await run_ready_tasks()
+        with anyio.fail_after(15):
+            yield world
         assert await outbox.reports(["new"]) == {}
+        tg.cancel_scope.cancel()
+
+
+async def test_a_repeat_that_waits_for_room_is_let_in_although_there_is_none():
+    # Long before it would give up, also where that is sooner than the outbox is polled.
+    async with full_world(MemoryOutbox(capacity=2), [sale("a"), sale("b")], poll=60.0) as world:
+        (again,) = await world.submit(sale("a"))
+        (other,) = await world.submit(sale("b", revenue=2))
+        assert statuses(again) == {"anytrack": "waiting"}
+        assert other.contradicts is not None
+
+
+async def test_a_long_list_is_let_in_if_all_of_it_is_repeats():
+    outbox, repeats = MemoryOutbox(capacity=1_100), sales(1_100)
+    async with full_world(outbox, repeats, poll=60.0) as world, anyio.create_task_group() as tg:
+        tg.start_soon(world.submit, *repeats[:-1], sale("last"))
+        await run_ready_tasks()
+        assert len(await world.submit(*repeats)) == 1_100
+        assert await outbox.reports(["last"]) == {}
+        tg.cancel_scope.cancel()
 
 
 async def test_a_look_up_of_callers_that_wait_for_room_is_made_again_if_it_failed(caplog):
@@ -214,17 +240,9 @@ async def test_a_look_up_of_callers_that_wait_for_room_is_made_again_if_it_faile
             return await super().summaries(event_ids)
 
     outbox = Failing(capacity=2)
-    settings = DeliverySettings(poll=0.01, accept_within=60.0, drain=0.01)
-    world = World(FakeSink(answer=BlockingAnswer()), outbox=outbox, settings=settings)
-    async with world.open(leaves_undelivered=True):
-        first, _ = await world.submit(sale("a"), sale("b"))
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(world.submit, sale("new"))
-            await run_ready_tasks()
-            with anyio.fail_after(30):
-                (again,) = await world.submit(sale("a"))
-            tg.cancel_scope.cancel()
+    async with full_world(outbox, [sale("a"), sale("b")], poll=0.01) as world:
+        (again,) = await world.submit(sale("a"))
+        assert statuses(again) == {"anytrack": "waiting"}
 
-    assert again is first
     assert outbox.looked_up >= 3
     assert caplog.messages.count("cannot look up what waits for room: the disk is gone") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from enum import Enum, StrEnum
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -191,6 +192,14 @@ def test_a_blank_event_id_is_made_from_the_order(gap: Any):
 def test_a_blank_currency_is_the_default_one(gap: Any):
     assert Conversion.sale(revenue=1, currency=gap).currency == "USD"
     assert Conversion.sale(revenue=1, currency="nan").currency == "USD"  # a column as text
+
+
+@pytest.mark.parametrize("kind", [Enum, StrEnum])
+@pytest.mark.parametrize("code", ["EUR", "eur"])
+def test_a_currency_of_an_enumeration_is_kept_as_text(kind: Any, code: str):
+    currency = Conversion.sale(revenue=1, currency=kind("Money", {"EURO": code}).EURO).currency
+
+    assert (currency, type(currency)) == ("EUR", str)
 
 
 @pytest.mark.parametrize("gap", GAPS)

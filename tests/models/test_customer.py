@@ -88,6 +88,28 @@ def test_text_in_bytes_and_enumerations_is_text(field: str):
         assert getattr(Customer(**{field: value}), field) == ("abc",)
 
 
+class PhoneNumber:
+    """As Django's extensions have phone numbers and countries."""
+
+    def __str__(self) -> str:
+        return "+491701234567"
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_an_object_that_stands_for_text_is_that_text(field: str):
+    django = pytest.importorskip("django.utils.functional")
+
+    for value in (django.SimpleLazyObject(lambda: "abc"), django.lazystr("abc")):
+        assert getattr(Customer(**{field: value}), field) == ("abc",)
+    assert getattr(Customer(**{field: [PhoneNumber()]}), field) == ("+491701234567",)
+
+
+def test_a_day_of_numpy_is_a_birth_date():
+    day = type("datetime64", (), {"__str__": lambda _: "1990-02-03"})()
+
+    assert Customer(birth_date=day).birth_date == ("1990-02-03",)
+
+
 class ArrayWithoutDimensions:
     """As numpy has them, and its masked values: iterable, but not to be iterated."""
 
@@ -144,7 +166,10 @@ def test_a_gap_in_a_table_counts_as_not_given(field: str, gap: Any):
 
 
 @pytest.mark.parametrize("field", ["phone", "postal_code", "external_id"])
-@pytest.mark.parametrize("number", ["94035.0", 94035.0, 94035, Decimal("94035.0"), ["", "94035.0"]])
+@pytest.mark.parametrize(
+    "number",
+    ["94035.0", 94035.0, 94035, Decimal("94035.0"), ["", "94035.0"], "94035.0 ", "\ufeff94035.0"],
+)
 def test_numbers_of_a_spreadsheet_lose_their_decimal_zero(field: str, number: Any):
     assert getattr(Customer(**{field: number}), field) == ("94035",)
 
@@ -160,6 +185,8 @@ def test_ids_may_be_uuids():
         ("+491701234567.0", "+491701234567"),
         ("491701234567.00", "491701234567"),
         (" 491701234567,0 ", "491701234567"),
+        ("\u202a491701234567.0\u202c", "491701234567"),
+        ("４９１７０１２３４５６７．０", "491701234567"),
         ("0170.1234567", "0170.1234567"),
         ("030/1234.567", "030/1234.567"),
     ],
@@ -168,7 +195,20 @@ def test_decimals_of_a_number_are_no_digits_of_it(field: str, number: str, kept:
     assert getattr(Customer(**{field: number}), field) == (kept,)
 
 
-@pytest.mark.parametrize("cut", ["4.91E+11", "+4.91E+11", "4,91701E+11", "4.91701e+16", " 5E+10 "])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        *(
+            "4.91E+11",
+            "+4.91E+11",
+            "4,91701E+11",
+            "4.91701e+16",
+            " 5E+10 ",
+            "\u200e4.917012345E+11",
+        ),
+        *("4.917012345E 11", "4.917012345 E+11", "4.917012345E+11.0", "nan", "#REF!"),
+    ],
+)
 def test_a_number_that_a_spreadsheet_cut_is_no_phone(cut: str):
     assert Customer(phone=[cut, "+49 170 1234567"]).phone == ("+49 170 1234567",)
     assert Customer(phone="+49 170 1234567 ext 5").phone == ("+49 170 1234567 ext 5",)

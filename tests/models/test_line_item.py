@@ -47,6 +47,12 @@ def test_a_title_may_be_a_number():
     assert LineItem(id="a", title=1984).title == "1984"  # type: ignore[arg-type]
 
 
+def test_a_title_may_be_a_lazy_translation():
+    lazystr = pytest.importorskip("django.utils.functional").lazystr
+
+    assert LineItem(id="a", title=lazystr("Schuhe")).title == "Schuhe"
+
+
 def test_blank_text_counts_as_not_given():
     item = LineItem(id="a", title="", category=" ", brand="B")
 

@@ -1,4 +1,5 @@
 import pickle
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, get_args
@@ -67,6 +68,7 @@ def test_stored_fields_come_back_exactly(meta):
     [
         *((True, True), (False, False), (1, True), (0, False), ("1", True), ("0", False)),
         *((1.0, True), (Decimal(0), False), (" True ", True), ("false", False)),
+        *((Decimal("1.00"), True), ("0.00", False), (-0.0, False), ("1\u200b", True)),
     ],
     ids=repr,
 )
@@ -269,6 +271,41 @@ def test_none_and_an_empty_extra_count_as_not_given():
 
 def test_parameters_are_kept_in_a_fixed_order():
     assert [*meta(opt_out=True, action_source="app")] == ["action_source", "opt_out"]
+
+
+class Array:
+    """Values as numpy has them."""
+
+    def __init__(self, *values: object) -> None:
+        self.values = values
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self.values)
+
+
+def test_lists_may_be_arrays_and_bytes_are_no_list():
+    device = ("i2", *[""] * 3, "17", *[""] * 11)
+    checked = Conversion.lead(
+        meta={
+            "data_processing_options": Array("LDU"),
+            "custom_data": {"content_ids": Array(7.0, "b"), "contents": Array({"id": 1})},
+            "app_data": {"extinfo": Array(*device)},
+        }
+    ).meta
+
+    assert checked["data_processing_options"] == ("LDU",)
+    assert checked["custom_data"]["content_ids"] == ("7", "b")
+    assert checked["custom_data"]["contents"][0]["id"] == "1"
+    assert checked["app_data"]["extinfo"] == device
+    for wrong in (b"SKU", {"a": 1}):
+        with pytest.raises(InvalidConversionError, match="must be text, got"):
+            Conversion.lead(meta={"custom_data": {"content_ids": wrong}})
+
+
+def test_the_text_of_a_gap_is_not_given():
+    gaps = {"opt_out": "nan", "action_source": "None", "original_event_data": {"event_time": "NaT"}}
+
+    assert Conversion.lead(meta=gaps).meta == {"original_event_data": {}}
 
 
 def test_a_single_content_needs_no_list():

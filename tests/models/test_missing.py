@@ -126,7 +126,9 @@ def test_invisible_marks_around_other_values_are_dropped(mark: str):
     assert sale.customer.fbp == "fb.1.2.3"
 
 
-@pytest.mark.parametrize("text", ["nan", "NaN", "<NA>", "NaT", "None", "null", "undefined", "#N/A"])
+@pytest.mark.parametrize(
+    "text", ["nan", "NaN", "<NA>", "NaT", "None", "null", "undefined", "#N/A", "#REF!"]
+)
 def test_orders_without_an_id_are_not_one_order_called_nan(text: str):
     first, second = (Conversion.sale(revenue=1, order_id=text) for _ in range(2))
 
@@ -137,11 +139,22 @@ def test_orders_without_an_id_are_not_one_order_called_nan(text: str):
     assert (own.event_id, own.weakened) == ("sale:7", ("unusable event ids",))
 
 
-@pytest.mark.parametrize("text", ["nan", "NULL", "undefined", "None", "1.2021E+17", "4,91E+11"])
+@pytest.mark.parametrize("text", ["1.2021E+17", "1.2021e+17", " 4,91E+11"])
+def test_orders_whose_number_a_table_has_rounded_are_not_one_order(text: str):
+    first, second = (Conversion.sale(revenue=1, order_id=text) for _ in range(2))
+
+    assert first.event_id != second.event_id
+    assert first.weakened == ("unusable order ids",)
+    assert Conversion.sale(revenue=1, order_id="A+1").order_id == "A+1"
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "NULL", "undefined", "None", "1.2021E+17", "4,91E+11", "1.2021e+17", "#VALUE!"]
+)
 def test_visitors_without_an_id_are_not_one_visitor(text: str):
     """A column that became text, a script, and a spreadsheet write the same for many rows."""
     links = {"click_id": text, "campaign_id": f" {text}", "ad_id": text, "clicks": {"gclid": text}}
-    lead = Conversion.lead(**links, customer=Customer(external_id=[text, "u7"], fbp=text))  # type: ignore[arg-type]
+    lead = Conversion.lead(**links, customer=Customer(external_id=[f"{text} ", "u7"], fbp=text))  # type: ignore[arg-type]
 
     assert (lead.click_id, lead.campaign_id, lead.ad_id, lead.clicks) == (None, None, None, {})
     assert lead.customer is not None

@@ -232,6 +232,34 @@ def test_gaps_of_a_data_frame_are_not_given():
     }
 
 
+@pytest.mark.parametrize("gap", ["nan", "NaT", "None", "null", "<NA>"])
+def test_gaps_of_columns_that_became_text_are_not_given(gap: str):
+    names = ("timestamp", "ago", "customer", "items", "meta", "clicks", "sub_ids", "custom_data")
+    record = dict.fromkeys((*names, "consent"), gap) | {"conversion_type": "lead"}
+
+    assert Conversion.from_dict(record).to_dict().keys() == {
+        *("conversion_type", "revenue", "currency", "timestamp", "event_id")
+    }
+
+
+def test_objects_arrays_and_blanks_around_text_are_read():
+    items = ({"id": 1}, None, LineItem(id=2))
+    read = Conversion.from_dict(
+        {
+            "conversion_type": "lead",
+            "items": items,
+            "customer": Customer(email="a@b.example"),
+            "timestamp": " 2026-01-01T00:00:00Z\u200b",
+            "sub_ids": '\ufeff{"s1": 1}',
+        }
+    )
+
+    assert [item.id for item in read.items] == ["1", "2"]
+    assert read.customer == Customer(email="a@b.example")
+    assert read.timestamp == datetime(2026, 1, 1, tzinfo=UTC)
+    assert read.sub_ids == {"s1": "1"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -94,6 +94,15 @@ def test_an_id_is_kept_whole_or_left_out():
         assert visitor_id(damaged, 1024) is None
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_a_lazy_object_that_stands_for_text_is_text(reader: Any):
+    lazy = pytest.importorskip("django.utils.functional").SimpleLazyObject(lambda: "203.0.113.5")
+
+    kept = reader(lazy)
+
+    assert (kept, type(kept)) == ("203.0.113.5", str)
+
+
 def test_a_name_loses_control_characters():
     assert visitor_name("goo\x00gle") == "google"
     assert visitor_name("x" * 5000) is None

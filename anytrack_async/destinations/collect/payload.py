@@ -17,7 +17,8 @@ from typing import Any, Final
 import orjson
 
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.customer import Customer, is_email
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.email import is_email
 from anytrack_async.models.line_item import LineItem
 
 EVENT_NAMES: Final[Mapping[ConversionType, str]] = {

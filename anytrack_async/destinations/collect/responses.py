@@ -113,6 +113,8 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
         return Outcome.retry(f"AnyTrack's answer was cut off (status {response.status})")
     if not body and _begins_with_failure(text):
         return _read_own_words(response)
+    # An empty success is one: no body is documented, and such addresses of trackers often answer
+    # without one. Sending again would never end, and track a conversion without an order id twice.
     if not confirms(response, _OWN_FIELDS) and text.strip().lower() not in ("ok", ""):
         report_unusual(response)
     return Outcome.delivered(_remote_id(body))

@@ -21,7 +21,8 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings, Proper
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
-from anytrack_async.models.customer import MAX_EMAIL, UNUSABLE, is_email
+from anytrack_async.models.customer import UNUSABLE
+from anytrack_async.models.email import MAX_EMAIL, is_email
 from anytrack_async.models.mappings import nearest_float
 from anytrack_async.models.validators import encodable
 from anytrack_async.settings.consent import ConsentRule

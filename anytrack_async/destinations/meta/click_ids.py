@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from anytrack_async.errors import InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.missing import NO_IDS, is_blank
 from anytrack_async.models.visitor import BUILDER_MARKER
 
 Weaknesses: TypeAlias = list[tuple[dict[str, Any], str]]
@@ -27,7 +28,7 @@ _COOKIE = re.compile(
     rf"fb\.[0-9]{{1,2}}\.[0-9]{{1,16}}\.({_PAYLOAD.pattern})(?:\.(?:[\w-]{{2}}|[\w-]{{8}}))?",
     re.ASCII,
 )
-_MARKER_OF_URL = re.compile(rf"\.{BUILDER_MARKER}$", re.ASCII)
+_MARKER = re.compile(rf"\.{BUILDER_MARKER}$", re.ASCII)
 
 # Both read fb.<index>.<milliseconds>.<payload> and are never hashed. The payload of an fbc is the
 # fbclid of the ad's link, that of an fbp a random number. Letter case matters.
@@ -83,7 +84,7 @@ def _fbclid_of_page(conversion: Conversion) -> str | None:
 
 def _fbc_or_none(fbclid: str, seen_at: datetime) -> str | None:
     try:
-        return fbc(fbclid, seen_at)
+        return fbc(_MARKER.sub("", fbclid), seen_at)
     except ValueError:  # not a click id
         return None
 
@@ -138,7 +139,8 @@ def fbclid_of(*urls: str | None) -> str | None:
 def _fbclid_of_url(url: str) -> str | None:
     try:
         fbclid = parse_qs(urlsplit(url).query).get("fbclid", [""])[0]
-        fbclid = _MARKER_OF_URL.sub("", fbclid)  # a URL of the parameter builder ends with one
+        fbclid = _MARKER.sub("", fbclid)  # a URL of the parameter builder ends with one
     except ValueError:  # not a URL, or more parameters than the parser allows
         return None
-    return fbclid if _PAYLOAD.fullmatch(fbclid) and not fbclid.isspace() else None
+    usable = _PAYLOAD.fullmatch(fbclid) and not is_blank(fbclid) and fbclid not in NO_IDS
+    return fbclid if usable else None

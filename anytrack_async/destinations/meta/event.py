@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from anytrack_async.clock import CLOCK_ERROR
 from anytrack_async.destinations.consent import withhold_clicks
 from anytrack_async.destinations.meta.click_ids import (
     Weaknesses,
@@ -37,7 +38,6 @@ _EVENT_NAMES = {
 FUTURE = "times in the future, replaced by the current one"
 """The kind of conversions that have not happened yet."""
 
-_CLOCK_ERROR = timedelta(minutes=10)  # by which the clock of another machine may be ahead
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400  # seconds
 _WEB = ("https://", "http://")
@@ -116,7 +116,7 @@ def to_events(
         weaknesses += [
             (user, FUTURE)
             for conversion, user in zip(conversions, users, strict=True)
-            if conversion.timestamp - latest > _CLOCK_ERROR
+            if conversion.timestamp - latest > CLOCK_ERROR
         ]
     rows = zip(conversions, users, times, strict=True)
     return [_event(conversion, user, moment, settings) for conversion, user, moment in rows]

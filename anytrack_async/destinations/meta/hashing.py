@@ -25,7 +25,7 @@ from anytrack_async.destinations.meta.normalise import (
     is_digest,
     normalise,
 )
-from anytrack_async.models.customer import EMAIL
+from anytrack_async.models.email import EMAIL
 
 Column: TypeAlias = Sequence[tuple[str, ...]]
 """The values of each row."""

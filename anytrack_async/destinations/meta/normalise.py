@@ -38,7 +38,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from anytrack_async.destinations.meta.regions import COUNTRY_CODES, country_from_name, state_code
-from anytrack_async.models.customer import CharacterTable, is_email
+from anytrack_async.models.email import CharacterTable, is_email
 from anytrack_async.models.visitor import BUILDER_MARKER
 
 UNHASHED: Final = frozenset({"currency", "external_id"})

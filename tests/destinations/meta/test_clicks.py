@@ -21,3 +21,8 @@ def test_a_click_id_among_the_clicks_gives_an_fbc_unless_a_better_one_is_given()
     assert fbc_of(customer=Customer(fbclid="own")) == "fb.1.1554763741205.own"
     new = "https://x.example/?fbclid=NEW"
     assert fbc_of(page_url=new, customer=Customer(fbc="fb.1.1.OLD")) == "fb.1.1554763741205.NEW"
+    for marked in ("CLK.AQICAQMC", "CLK.AQ"):  # of Meta's parameter builder
+        assert fbc_of(customer=Customer(fbclid=marked)) == "fb.1.1554763741205.CLK"
+    for nothing in ("undefined", "nan", "%00", "%E2%80%8B"):
+        page = f"https://x.example/?fbclid={nothing}"
+        assert fbc_of(page_url=page, customer=Customer(fbc="fb.1.1.OWN")) == "fb.1.1.OWN"
