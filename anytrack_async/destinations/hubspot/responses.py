@@ -49,7 +49,8 @@ _names_record = re.compile(r"(?i)exist|duplicate|conflict").search
 
 # A record that another request writes at the same moment, or a portal that is moved.
 _names_moment = re.compile(
-    r"(?i)concurren|in progress|\block|migrat|\bmerg|simultaneous|temporar|\btry\b|retry|timed? ?out"
+    r"(?i)concurren|in progress|\block|migrat|\bmerg|simultaneous|temporar|\btry\b|retry"
+    r"|timed? ?out"
 ).search
 
 # A request that is wrong for every input: the path, the form, the body as a whole.
