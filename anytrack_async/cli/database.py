@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anytrack_async.outbox.sqlite.verify import Verification
 
 _MIGRATING_SECONDS = 120.0
+_CHECKING_SECONDS = 30.0
 
 
 def migrate(
@@ -54,6 +55,22 @@ def migrate(
 
 
 async def _migrate(location: OutboxLocation) -> None:
+    await _open_once(location, _MIGRATING_SECONDS, migrating=True, again=True)
+
+
+async def check_outbox_in(location: OutboxLocation) -> None:
+    """Look whether the schema is in the database, where a client would create it.
+
+    One of an earlier release is enough: the client brings it up to date.
+
+    Raises:
+        SchemaVersionError: it is not; the message says what to do.
+        OutboxError: the database cannot be used.
+    """
+    await _open_once(location, _CHECKING_SECONDS, migrating=False, may_be_old=True)
+
+
+async def _open_once(location: OutboxLocation, timeout: float, **options: bool) -> None:
     from anytrack_async.outbox.postgres.database import Database
     from anytrack_async.outbox.postgres.schema import check_schema_name
 
@@ -61,11 +78,11 @@ async def _migrate(location: OutboxLocation) -> None:
         location.address,
         schema=check_schema_name(_schema()),
         connections=1,
-        timeout=_MIGRATING_SECONDS,
+        timeout=timeout,
         behind_pooler=False,
     )
     try:
-        await database.open(migrating=True, again=True)
+        await database.open(**options)
     finally:
         await database.close()
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import anyio
 import typer
 
+from anytrack_async.cli.database import check_outbox_in
 from anytrack_async.cli.outbox import outbox_location
 from anytrack_async.cli.output import NOTE, Interrupted, stdout_console, write_error
 from anytrack_async.cli.selection import OutboxOption
@@ -49,7 +50,8 @@ def deliver(
 
     The destinations are those that the environment configures. Several
     processes may work off one outbox at once, in PostgreSQL also on several
-    machines; they share the work.
+    machines; they share the work. The outbox must exist: a program that
+    tracks creates it, or anytrack outbox migrate does in PostgreSQL.
 
     Exit codes: 0 ended as asked; with --until-empty: 0 everything is
     delivered, 3 some conversions are dead letters, 4 some still wait,
@@ -73,6 +75,8 @@ async def _deliver(
     location: OutboxLocation, progress: _Progress, until_empty: bool, seconds: float | None
 ) -> None:
     client = AnyTrackClient.from_env(outbox=location)
+    if location.is_database:  # else a mistyped name of a schema would be an empty outbox
+        await check_outbox_in(location)
     stdout_console().print(f"delivering from {location}", markup=False, soft_wrap=True)
     async with interruptible(client, str(location)):
         with anyio.move_on_after(seconds):

@@ -63,13 +63,16 @@ def test_a_schema_is_made_printed_and_checked(run, database, postgres_schema):
         assert "hunter2" not in result.out + result.err
 
 
-def test_no_command_that_reads_creates_a_schema(
-    run, database, postgres_schema, monkeypatch, tmp_path
+def test_no_command_that_reads_or_delivers_creates_a_schema(
+    run, sandbox, database, postgres_schema, monkeypatch, tmp_path
 ):
     anyio.run(_append, database, postgres_schema, [])
     monkeypatch.setenv("ANYTRACK_OUTBOX_SCHEMA", f"{postgres_schema}_typo")
     write_csv(tmp_path / "orders.csv", [shopify_row(1001)])
-    commands = (["stats"], ["outbox", "dead"], ["outbox", "prune"], ["outbox", "keys"])
+    commands = (
+        *(["stats"], ["outbox", "dead"], ["outbox", "prune"], ["outbox", "keys"]),
+        *(["deliver"], ["deliver", "--until-empty"]),
+    )
     for command in commands:
         refused = run(*command)
         message = refused.err.replace("\n", " ")

@@ -108,12 +108,13 @@ class Database:
         """Whether settings of a connection are this outbox's own and stay."""
         return isinstance(self._source, str) and not self._behind_pooler
 
-    async def open(self, *, migrating: bool, again: bool = False) -> None:
+    async def open(self, *, migrating: bool, again: bool = False, may_be_old: bool = False) -> None:
         """Connect, and check that the schema is there.
 
         Args:
             migrating: whether to create the schema, or bring it up to date.
             again: whether to do so although its version is that of this release.
+            may_be_old: without *migrating*: whether the schema need not be up to date.
 
         Raises:
             OutboxError: see `migrate`, or `check_version`.
@@ -126,7 +127,7 @@ class Database:
             if migrating:
                 await migrate(connection, self.schema, again=again)
             else:
-                await check_version(connection, self.schema)
+                await check_version(connection, self.schema, may_be_old=may_be_old)
 
     async def _connect(self) -> asyncpg.Pool[Any]:
         pool: asyncpg.Pool[Any] = await self._asyncpg.create_pool(

@@ -138,8 +138,15 @@ _SCHEMAS = """SELECT nspname FROM pg_namespace
 """The schemas that have an outbox, by the names of tables: the role may not read each of them."""
 
 
-async def check_version(connection: asyncpg.Connection[Any], schema: str) -> None:
+async def check_version(
+    connection: asyncpg.Connection[Any], schema: str, *, may_be_old: bool = False
+) -> None:
     """Check that the schema is there and up to date, without changing the database.
+
+    Args:
+        connection: to the database.
+        schema: name of the schema.
+        may_be_old: whether it need not be up to date.
 
     Raises:
         SchemaVersionError: it is not, or see `schema_version`; the message says what to do.
@@ -152,7 +159,7 @@ async def check_version(connection: asyncpg.Connection[Any], schema: str) -> Non
             f"there is no outbox in the schema {schema!r}; this database {others}: check "
             "ANYTRACK_OUTBOX_SCHEMA, or run `anytrack outbox migrate` to create it"
         )
-    if version < SCHEMA_VERSION:
+    if version < SCHEMA_VERSION and not may_be_old:
         raise SchemaVersionError(
             f"the schema {schema!r} has version {version}, and this release needs version "
             f"{SCHEMA_VERSION}: run `anytrack outbox migrate`"
