@@ -168,13 +168,13 @@ def _from_digits(digits: str, decimal: str | None, advice: Advice) -> Decimal:
             problem = _UNCLEAR.format(sign=unclear, advice=advice.state("decimal"))
             raise InvalidConversionError("revenue", problem)
         decimal = "."
+    group = "," if decimal == "." else "."
     if not _GROUPED[decimal].fullmatch(digits) and not (
         decimal == "." and _INDIAN.fullmatch(digits)
     ):
-        raise InvalidConversionError(
-            "revenue",
-            f"is not an amount with the decimal sign {decimal!r}, such as 1299{decimal}90: correct "
-            f"it, or state the sign, {advice.state('decimal')}",
-        )
-    group = "," if decimal == "." else "."
+        problem = f"is not an amount with the decimal sign {decimal!r}, such as 1299{decimal}90"
+        remedy = "correct it"
+        if _GROUPED[group].fullmatch(digits):  # it is one with the other sign
+            remedy += f", or state the sign, {advice.state('decimal')}"
+        raise InvalidConversionError("revenue", f"{problem}: {remedy}")
     return Decimal(digits.replace(group, "").replace(decimal, "."))
