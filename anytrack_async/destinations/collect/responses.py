@@ -51,8 +51,8 @@ _names_missing = re.compile(r"(?i)missing[^.]{0,20}click.?id").search
 _names_no_match = re.compile(r"(?i)no match(?: was)? found|unknown click").search
 _names_duplicate = re.compile(r"(?i)duplicate|already (?:exists|recorded|received)").search
 _FAILURE = (
-    r"fail|(?<!\bno )\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance|unavailable"
-    r"|disabled|suspended|blocked|not.?(?:ok|found|accepted|processed)"
+    r"fail|(?<!\bno )\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance"
+    r"|unavailable|disabled|suspended|blocked|not.?(?:ok|found|accepted|processed)"
 )
 _names_failure = re.compile(f"(?i){_FAILURE}").search
 _begins_with_failure = re.compile(rf"(?i)\W*(?:false\b|0\W*$|{_FAILURE})").match
