@@ -39,7 +39,7 @@ from anytrack_async.models.notes import (
     with_weaknesses,
 )
 from anytrack_async.models.validators import MAX_TEXT, encodable, plain_str
-from anytrack_async.models.visitor import visitor_id
+from anytrack_async.models.visitor import BUILDER_MARKER, visitor_id
 
 if TYPE_CHECKING:
     from anytrack_async.models.forwarding import TrustedProxies
@@ -255,6 +255,28 @@ _NUMBERS = ("phone", "postal_code")
 def _ascii_number(text: str) -> str:
     """Return a number without the marks of direction around it, and full-width digits as ASCII."""
     return unicodedata.normalize("NFKC", text).strip(BLANK)
+
+
+_HASHED = re.compile(
+    rf"([0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)(?:\.{BUILDER_MARKER})*", re.ASCII | re.IGNORECASE
+)
+
+
+def digest_or_none(text: str) -> str | None:
+    """Return the digest that *text* is, SHA-256 or MD5, in its own letter case; or None.
+
+    It loses the marker of Meta's parameter builder: ``8830eedd….AQICAQMC``.
+    """
+    match = _HASHED.fullmatch(text.strip())
+    return match[1] if match else None
+
+
+def readable(values: Iterable[str]) -> str | None:
+    """Return the first of *values* that is no digest, without blanks around it; or None.
+
+    Values that were hashed for Meta are no names or numbers to other destinations.
+    """
+    return next((text.strip() for text in values if digest_or_none(text) is None), None)
 
 
 def _day_or_none(moment: datetime) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.customer import Customer
+from anytrack_async.models.customer import UNUSABLE, Customer, digest_or_none, readable
 from anytrack_async.models.email import is_email
 from anytrack_async.models.line_item import LineItem
 
@@ -63,11 +63,15 @@ def identity(conversion: Conversion) -> dict[str, str]:
         values["click_id"] = conversion.click_id
     customer = conversion.customer or _NO_CUSTOMER
     if customer.external_id:
-        values["ref_id"] = customer.external_id[0]
-    email = next((text for text in customer.email if is_email(text.strip().lower())), None)
-    if email:
+        own_id = customer.external_id[0]
+        values["ref_id"] = (digest_or_none(own_id) if len(own_id) > 32 else None) or own_id
+    if email := _first_email(customer):
         values["email"] = email.strip()
     return values
+
+
+def _first_email(customer: Customer) -> str | None:
+    return next((text for text in customer.email if is_email(text.strip().lower())), None)
 
 
 def weakness(conversion: Conversion) -> str | None:
@@ -77,6 +81,15 @@ def weakness(conversion: Conversion) -> str | None:
     # AnyTrack's client id, from the cookie `_atcid`, has 14 characters; a click id is the
     # property's id followed by it.
     return CLIENT_ID if _looks_like_client_id(conversion.click_id) else None
+
+
+def weaknesses(conversion: Conversion) -> list[str]:
+    """Return the kinds of *conversion*: `weakness`, and e-mail addresses that are none."""
+    kind, customer = weakness(conversion), conversion.customer
+    kinds = [] if kind is None else [kind]
+    if customer and customer.email and _first_email(customer) is None:
+        kinds.append(UNUSABLE["email"])
+    return kinds
 
 
 def to_payload(conversion: Conversion) -> dict[str, Any]:
@@ -104,8 +117,9 @@ def to_payload(conversion: Conversion) -> dict[str, Any]:
             payload["brand_name"] = conversion.items[0].brand
     customer = conversion.customer or _NO_CUSTOMER
     for field, trait in TRAITS.items():
-        if values := getattr(customer, field):
-            payload[trait] = values[0]
+        values = getattr(customer, field)
+        if values and (value := values[0] if len(values[0]) < 32 else readable(values)):
+            payload[trait] = value
     return payload
 
 

@@ -27,7 +27,7 @@ from anytrack_async.destinations.collect.payload import (
     encode,
     identity,
     to_payload,
-    weakness,
+    weaknesses,
 )
 from anytrack_async.destinations.collect.responses import read_outcome
 from anytrack_async.destinations.collect.settings import HOST, CollectSettings
@@ -224,14 +224,13 @@ class CollectSink:
 
     def _report_weak(self, batch: Sequence[Conversion], outcomes: Sequence[Outcome]) -> None:
         kinds = Counter(
-            weakness(conversion)
+            kind
             for conversion, outcome in zip(batch, outcomes, strict=True)
             if outcome.status is not Status.RETRY
+            for kind in weaknesses(conversion)
         )
         for kind, count in kinds.items():
-            if kind is not None:
-                event = Weakened(destination=self.name, reason=kind, count=count)
-                self._observer.notify(event)
+            self._observer.notify(Weakened(destination=self.name, reason=kind, count=count))
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
         """Send a conversion without identity, which AnyTrack refuses: nothing is recorded.

@@ -21,7 +21,7 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings, Proper
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
-from anytrack_async.models.customer import UNUSABLE
+from anytrack_async.models.customer import UNUSABLE, readable
 from anytrack_async.models.email import MAX_EMAIL, is_email
 from anytrack_async.models.mappings import nearest_float
 from anytrack_async.models.validators import encodable
@@ -141,8 +141,9 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
     properties = {"email": email}
     for name, field in _CONTACT_FIELDS:
         values = getattr(customer, field)
-        if values:
-            properties[name] = values[0].strip()
+        # Nearly no value is as long as a digest.
+        if values and (value := values[0].strip() if len(values[0]) < 32 else readable(values)):
+            properties[name] = value
     if settings.contact_properties:
         properties |= configured_properties(conversion, settings.contact_properties)
         properties = {name: value for name, value in properties.items() if value}

@@ -16,9 +16,11 @@ import orjson
 from anytrack_async.destinations.anytrack.payload import idempotency_key
 from anytrack_async.destinations.webhook.settings import CustomerData
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import digest_or_none
 
 MASK: Final = "***"
 _PERSONAL = ("ip_address", "user_agent", "page_url")
+_IDS = ("external_id", "fbc", "fbp", "fbclid")  # may look like digests, and be secret
 
 
 def to_payload(conversion: Conversion, customer: CustomerData) -> dict[str, Any]:
@@ -79,6 +81,8 @@ def _protected(name: str, value: Any, customer: CustomerData) -> Any:
     if customer == "masked":
         return MASK
     text = str(value).strip().lower()
+    if len(text) > 63 and name not in _IDS and (digest := digest_or_none(text)):
+        return digest  # the sender has hashed it for Meta
     if name == "phone":
         text = "".join(char for char in text if char.isdecimal())
     return sha256(text.encode()).hexdigest()

@@ -11,7 +11,9 @@ from anytrack_async.destinations.collect.payload import (
     identity,
     to_payload,
     weakness,
+    weaknesses,
 )
+from anytrack_async.models.customer import UNUSABLE
 from tests.destinations.collect.doubles import JANE, sale
 
 
@@ -84,6 +86,21 @@ def test_an_address_that_is_none_does_not_identify():
         "email": "a@example.com"
     }
     assert identity(sale(customer=Customer(email="no address"))) == {}
+
+
+def test_values_that_were_hashed_for_meta_are_no_traits():
+    digest = "ab" * 32
+    marked = f"{digest}.AQICAQMC"
+    customer = Customer(
+        external_id=marked, email=marked, phone=marked, city=[digest.upper(), "Bonn"]
+    )
+
+    payload = to_payload(sale(customer=customer))
+
+    assert (payload["ref_id"], payload["city"]) == (digest, "Bonn")
+    assert not payload.keys() & {"email", "phone"}
+    assert weaknesses(sale(customer=customer)) == [NO_CLICK_ID, UNUSABLE["email"]]
+    assert weaknesses(sale(click_id="k1", customer=JANE)) == []
 
 
 def test_clicks_that_anytrack_may_not_find_are_weak():

@@ -1,6 +1,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from hashlib import sha256
 
 import orjson
 import pytest
@@ -285,6 +286,20 @@ def test_a_customer_becomes_a_contact(hs):
         },
         "objectWriteTraceId": "sale:1",
     }
+
+
+def test_values_that_were_hashed_for_meta_are_no_properties(hs):
+    digest = sha256(b"x").hexdigest()
+    customer = Customer(
+        email=[f"{digest}.AQICAQMC", "jane@example.com"],
+        phone=f"{digest}.AQICAQMC",
+        first_name=digest.upper(),
+        city=[digest, " Bonn"],
+    )
+
+    contact = to_contact(hs.sale("1", customer=customer), hs.settings())
+
+    assert contact["properties"] == {"email": "jane@example.com", "city": "Bonn"}
 
 
 def test_without_a_valid_address_there_is_no_contact(hs):

@@ -125,6 +125,11 @@ def test_customer_data_is_hashed_masked_or_raw():
     assert (masked["ip_address"], masked["user_agent"]) == ("***", "***")
     assert sha256(b"jane@example.com").hexdigest() in str(hashed["customer"]["email"])
     assert sha256(b"4917012").hexdigest() in str(hashed["customer"]["phone"])
+    digest, own_id = sha256(b"jane@example.com").hexdigest(), "ab" * 32
+    customer = Customer(email=f"{digest}.AQICAQMC", external_id=own_id)
+    marked = to_payload(sale(customer=customer), "hashed")["data"]["customer"]
+    assert marked["email"] == [digest]
+    assert marked["external_id"] == [sha256(own_id.encode()).hexdigest()]
     for text in (json.dumps(hashed), json.dumps(masked)):
         assert not [word for word in ("Jane", "jane@", "203.0", "Firefox", "meta") if word in text]
 
