@@ -233,7 +233,8 @@ def replay(
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "replay", everything=everything)
     selection, count = anyio.run(_replay, outbox_location(outbox), selection)
-    advice = "; the client that has the outbox open, or the next client, sends them"
+    them = "it" if count == 1 else "them"
+    advice = f"; the client that has the outbox open, or the next client, sends {them}"
     place = f" at {selection.destination}" if selection.destination else ""
     are = "dead letter is" if count == 1 else "dead letters are"
     stdout_console().print(
@@ -327,6 +328,8 @@ def edit(
     else:
         read = partial(_changed, outbox_location(outbox), event_id or "", fields or ())
     corrections = anyio.run(read)
+    if not corrections:
+        raise ConfigurationError(f"nothing was changed: {file} has no conversions")
     for conversion, destinations in anyio.run(_correct, outbox_location(outbox), corrections):
         places = ", ".join(destinations) or "nowhere, it is no dead letter any more"
         stdout_console().print(

@@ -36,6 +36,8 @@ _ERROR_CLASSES: Mapping[int, type[ServiceError]] = {
     429: RateLimitedError,
 }
 _MESSAGE_FIELDS = ("error", "errors", "detail", "title")
+_DETAIL_FIELDS = (*_MESSAGE_FIELDS, "details", "fields")
+_LONGEST_DETAIL = 1_000  # characters
 _TEXT_FIELDS = ("message", "detail", "msg", "title")
 _SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
@@ -76,6 +78,15 @@ def read_error_body(response: Response) -> ErrorBody:
         code=_safe_id(inner.get("code", body.get("code"))),
         request_id=_safe_id(request_id),
     )
+
+
+def detail_of(response: Response) -> str:
+    """Return what a failure says beside its message; not to be shown, because it is not masked."""
+    body = response.json_object()
+    error = body.get("error")
+    inner = error if isinstance(error, Mapping) else {}
+    values = (part.get(name) for part in (body, inner) for name in _DETAIL_FIELDS)
+    return " ".join(filter(None, map(_first_message, values)))[:_LONGEST_DETAIL]
 
 
 def _first_message(value: object, levels: int = 3) -> str:

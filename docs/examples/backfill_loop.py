@@ -28,7 +28,7 @@ def orders(path: str) -> Iterator[Conversion]:
                     timestamp=datetime.fromisoformat(order["paid_at"]),
                     customer=Customer(email=order.get("email")),
                 )
-            except (KeyError, ValueError) as exc:  # also an InvalidConversionError
+            except (KeyError, TypeError, ValueError) as exc:  # also an InvalidConversionError
                 print(f"line {number} is skipped: {exc!r}")
 
 

@@ -95,4 +95,6 @@ def test_a_file_with_a_wrong_line_changes_nothing(run, filled, tmp_path, content
 
 def test_a_missing_file_or_another_format_is_reported(run, filled, tmp_path):
     assert "cannot read" in run("outbox", "edit", "--file", tmp_path / "no.jsonl").err
+    (tmp_path / "empty.csv").write_text("event_id,revenue\n", encoding="utf-8")
+    assert "has no conversions" in run("outbox", "edit", "--file", tmp_path / "empty.csv").err
     assert "supported formats" in run("outbox", "export", tmp_path / "dead.xls").err

@@ -4,9 +4,8 @@ AnyTrack's REST API and its collect endpoint answer one conversion at a time, so
 if it were about that conversion. But words such as ``rate_limited`` or ``subscription_expired``
 concern all conversions, so no conversion may become a dead letter because of them.
 
-A refusal that names a field of the conversion rejects it, and so do the statuses 413 and 422, which
-are about the content. Other words, such as "request refused", may concern either: see
-`Unexplained`.
+A refusal that names a field of the conversion rejects it. Other words, such as "request refused" or
+"source disabled by its owner", may concern either, whatever the status is: see `Unexplained`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Final
 
 from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.errors import detail_of
 from anytrack_async.transport.message import Response
 
-_ABOUT_CONTENT = frozenset({413, 422})
 DEFAULT_PAUSE: Final = 1.0  # seconds, after a 429 without `Retry-After`
 
 _names_limit = re.compile(
@@ -84,7 +83,8 @@ def outcome_unless_rejected(response: Response, reason: str, code: str | None) -
         Throttled: there were too many requests.
         NeedsOperator: the account, its plan or its credentials are the cause.
     """
-    words = f"{code or ''} {reason}"
+    # {"message": "The given data was invalid.", "errors": {"account_id": ["is unknown"]}}
+    words = f"{code or ''} {reason} {detail_of(response)}"
     if _names_limit(words):
         raise throttled(response, reason, code)
     if _names_moment(words):
@@ -104,8 +104,8 @@ def rejection(response: Response, reason: str, code: str, words: str = "") -> Ou
         words: others that it has.
 
     Raises:
-        Unexplained: neither words nor status say that it does.
+        Unexplained: the words do not say that it does.
     """
-    if response.status not in _ABOUT_CONTENT and not _names_field(f"{code} {reason} {words}"):
+    if not _names_field(f"{code} {reason} {words} {detail_of(response)}"):
         raise Unexplained(reason, cause="configuration", code=code)
     return Outcome.rejected(reason, code=code)

@@ -51,12 +51,13 @@ _names_missing = re.compile(r"(?i)missing[^.]{0,20}click.?id").search
 _names_no_match = re.compile(r"(?i)no match(?: was)? found|unknown click").search
 _names_duplicate = re.compile(r"(?i)duplicate|already (?:exists|recorded|received)").search
 _FAILURE = (
-    r"fail|\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance|unavailable"
-    r"|disabled|suspended|blocked|not.?(?:ok|found|accepted|processed)"
+    r"fail|(?<!\bno )\berr|invalid|reject|denied|refused|unauthori|forbidden|maintenance"
+    r"|unavailable|disabled|suspended|blocked|not.?(?:ok|found|accepted|processed)"
 )
 _names_failure = re.compile(f"(?i){_FAILURE}").search
-_begins_with_failure = re.compile(rf"(?i)\W*(?:false\b|{_FAILURE})").match
-_is_page = re.compile(r"(?i)\s*(?:<!doctype html|<html|<head|<body)").match
+_begins_with_failure = re.compile(rf"(?i)\W*(?:false\b|0\W*$|{_FAILURE})").match
+# Of XHTML, or behind a byte order mark or a comment too; AnyTrack writes no markup.
+_is_page = re.compile(r"[\s\ufeff\ufffd\x00]*<").match
 
 
 @noting_status
@@ -120,11 +121,24 @@ def _read_success(response: Response, report_unusual: Callable[[Response], None]
 
 
 def _says_failure(body: Mapping[str, Any]) -> bool:
-    failed = any(body.get(name) is False for name in ("success", "ok", "result", "status"))
+    failed = any(_is_negative(body.get(name)) for name in ("success", "ok", "result", "status"))
     if failed or body.get("error") or body.get("errors"):
         message = str(body.get("error") or body.get("message") or "")
         return not _names_duplicate(message[:_LONGEST_LOOK])
-    return _has_failure_status(body)
+    return _has_failure_status(body) or _has_failure_message(body)
+
+
+def _is_negative(value: object) -> bool:
+    return value is not None and str(value).strip().lower() in ("0", "false", "no")
+
+
+def _has_failure_message(body: Mapping[str, Any]) -> bool:
+    """Return whether *body* has no answer but a message such as "route not found"."""
+    if any(body.get(name) for name in (*_ID_FIELDS, "status", "success", "result", "ok")):
+        return False
+    messages = [body.get(name) for name in ("message", "detail", "msg", "reason", "title")]
+    text = " ".join(text[:200] for text in messages if isinstance(text, str))
+    return bool(_names_failure(text)) and not _names_duplicate(text)
 
 
 def _has_failure_status(body: Mapping[str, Any]) -> bool:
@@ -184,7 +198,7 @@ def _names_reason(body: Mapping[str, Any]) -> bool:
 def _read_own_words(response: Response) -> Outcome:
     """Return the outcome of an error in AnyTrack's words; one without words names no cause."""
     (reason, code), error = _reason(response), response.json_object()
-    is_one_word = not error and response.content.strip(b' "\r\n').isalpha()  # such as "failed"
+    is_one_word = not error and response.content.strip(b' "\r\n').isalnum()  # such as "failed"
     if is_one_word or (error and not _names_reason(error)):
         return Outcome.retry(f"AnyTrack gave no reason: {reason}", code=code)
     if outcome := outcome_unless_rejected(response, reason, code):

@@ -152,7 +152,8 @@ def _attribute(
     """Record the errors that name an input, and return the others."""
     unattributed = []
     for error in errors:
-        problem, trace_ids = read_item_error(error), index.find_error(error)
+        trace_ids = index.find_error(error)
+        problem = read_item_error(error, names_input=bool(trace_ids))
         for trace_id in trace_ids:
             if trace_id not in result:
                 result.problems[trace_id] = problem
@@ -173,9 +174,11 @@ def _problem_of_missing(total: int, missing: int, unattributed: Sequence[Problem
             ),
         )
     problem = unattributed[0]
-    if missing == 1 or problem.kind is not ProblemKind.REJECTED:
-        return problem
-    return attrs.evolve(problem, kind=ProblemKind.BATCH_REJECTED)
+    is_about_input = problem.kind in (ProblemKind.REJECTED, ProblemKind.INCONCLUSIVE)
+    if not is_about_input or total == missing == 1:
+        return problem  # of a single input, no other shows that only this one is refused
+    kind = ProblemKind.REJECTED if missing == 1 else ProblemKind.BATCH_REJECTED
+    return attrs.evolve(problem, kind=kind)
 
 
 # Privacy: HubSpot quotes the values that it refuses

@@ -47,6 +47,19 @@ _names_access = re.compile(
 
 _names_record = re.compile(r"(?i)exist|duplicate|conflict").search
 
+# A record that another request writes at the same moment, or a portal that is moved.
+_names_moment = re.compile(
+    r"(?i)concurren|in progress|\block|migrat|\bmerg|simultaneous|temporar|\btry\b|retry"
+    r"|timed? ?out"
+).search
+
+# A request that is wrong for every input: the path, the form, the body as a whole.
+_names_request = re.compile(
+    r"(?i)infer object type|object type.{0,30}(?:unknown|not|invalid)|\bjson\b|api version"
+    r"|content.?type|\bheaders?\b|deseriali[sz]e|request body|internal error|unexpected error"
+    r"|service.{0,20}unavailable"
+).search
+
 _names_portal_limit = re.compile(
     r"(?i)\b(?:account|hub|plan|portal|subscription)\b.{0,40}\b(?:limit|expired|suspended)"
     r"|\blimit.{0,40}\b(?:account|hub|plan|portal|subscription)\b"
@@ -103,7 +116,7 @@ def read_problem(
     if advice := _configuration_advice(status, content):
         return _wrong_configuration(problem, advice)
     kind = _kind(status, problem)
-    if kind is ProblemKind.EXISTS and _is_foreign(content):
+    if kind is ProblemKind.EXISTS and (_is_momentary(problem) or _is_foreign(content)):
         kind = ProblemKind.UNAVAILABLE
     return _check_setup(attrs.evolve(problem, kind=kind))
 
@@ -128,10 +141,20 @@ def is_page(status: int, content: bytes) -> bool:
     return _json_object(content) is None
 
 
-def read_item_error(error: Mapping[str, Any]) -> Problem:
-    """Return the problem that one of the ``errors`` in a batch response describes."""
+def read_item_error(error: Mapping[str, Any], *, names_input: bool = True) -> Problem:
+    """Return the problem that one of the ``errors`` in a batch response describes.
+
+    Args:
+        error: the error.
+        names_input: whether it names an input. If it does not, an unknown category may be about
+            the request as a whole.
+    """
     problem = describe_failure(error, None)
-    kind = _KIND_BY_CATEGORY.get(problem.code or "", ProblemKind.REJECTED)
+    kind = _kind_by_content(problem)
+    if kind is ProblemKind.EXISTS and _is_momentary(problem):
+        kind = ProblemKind.RETRY_LATER
+    if kind is ProblemKind.INCONCLUSIVE and names_input:
+        kind = ProblemKind.REJECTED
     retry_after = _LOCK_SECONDS if kind is ProblemKind.RETRY_LATER else None
     return _check_setup(attrs.evolve(problem, kind=kind, retry_after=retry_after))
 
@@ -172,6 +195,11 @@ def _says_that_it_exists(problem: Problem) -> bool:
     return not words or problem.record_id is not None or _names_record(words) is not None
 
 
+def _is_momentary(problem: Problem) -> bool:
+    """Return whether a conflict is one with another request, such as "conflict, please retry"."""
+    return problem.record_id is None and _names_moment(problem.unmasked) is not None
+
+
 def _is_foreign(content: bytes) -> bool:
     """Return whether *content* has none of HubSpot's fields, like the 409 of a gateway."""
     body = json_or_none(content)
@@ -182,9 +210,11 @@ def _kind_by_content(problem: Problem) -> ProblemKind:
     category = problem.code or ""
     if category in _KIND_BY_CATEGORY:
         return _KIND_BY_CATEGORY[category]
-    if _names_portal_limit(problem.message) and not problem.property_name:
+    if problem.property_name:
+        return ProblemKind.REJECTED
+    if _names_portal_limit(problem.message):
         return ProblemKind.NEEDS_OPERATOR
-    if category in _ABOUT_INPUTS or problem.property_name:
+    if category in _ABOUT_INPUTS and not _names_request(problem.message):
         return ProblemKind.REJECTED
     about_access = _names_access(problem.message)
     return ProblemKind.NEEDS_OPERATOR if about_access else ProblemKind.INCONCLUSIVE

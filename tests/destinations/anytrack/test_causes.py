@@ -119,11 +119,20 @@ def test_words_about_the_conversion_reject_it(code: str, message: str):
 
 
 @pytest.mark.parametrize("words", ["no", "refused", "resource failed", "in order to go on"])
-@pytest.mark.parametrize("status", [400, 409])
+@pytest.mark.parametrize("status", [400, 409, 422])
 def test_words_that_name_no_field_reject_nothing(status: int, words: str):
     with pytest.raises(Unexplained):
         read(status, refusal("x", words))
-    assert read(422, refusal("x", words)).status is Status.REJECTED
+
+
+@pytest.mark.parametrize("key", ["errors", "fields", "details"])
+def test_a_field_beside_the_message_is_read_too(key: str):
+    message = {"message": "The given data was invalid."}
+
+    assert read(422, {**message, key: {"click_id": ["no"]}}).status is Status.REJECTED
+    with pytest.raises(NeedsOperator) as caught:
+        read(422, {**message, key: [{"detail": "the account_id is unknown"}]})
+    assert caught.value.cause == "credentials"
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ class TestReadOutcome:
 
         assert outcomes == [Outcome.rejected(f"*** has no click (status {code})", code="bad_click")]
 
-    @pytest.mark.parametrize("body", [{"message": "no"}, {"error": {"message": "no"}}])
+    @pytest.mark.parametrize("body", [{"message": "no click"}, {"error": {"message": "no click"}}])
     async def test_without_a_code_the_status_is_the_code(self, body: dict[str, Any]):
         (outcome,) = await make_sink(FakeService(respond_with(422, body))).deliver([sale()])
 

@@ -28,6 +28,8 @@ from tests.destinations.collect.doubles import answer
         (201, '[{"status":"success","conversion_id":"c7"}]'),
         (200, "[1]"),
         (200, '["accepted"]'),
+        (200, '{"message":"Recorded, no errors"}'),
+        (200, '{"title":"Duplicate is not accepted"}'),
     ],
 )
 def test_a_success_or_a_duplicate_is_delivered(status, content):
@@ -70,6 +72,8 @@ def test_a_refusal_is_rejected_with_its_reason(status, content, code):
     [
         (200, "<!DOCTYPE html><title>Sign in</title>"),
         (200, "  <html>"),
+        (200, "<?xml version='1.0'?><!DOCTYPE html><html>"),
+        (200, "\ufeff<!-- saved --><script>location='/login'</script>"),
         (403, "<html>blocked</html>"),
         (302, ""),
         (404, '{"error":"not found"}'),
@@ -104,6 +108,13 @@ def test_an_answer_that_is_not_anytracks_asks_for_the_url(status, content):
     assert isinstance(caught.value, NotAnyTrack) == (status not in (404, 405, 410))
 
 
+@pytest.mark.parametrize("message", ["this path was not found", "requests are not accepted"])
+def test_a_200_whose_only_message_is_a_failure_delivers_nothing(message):
+    with pytest.raises(NotAnyTrack):
+        read_outcome(answer(200, f'{{"message":"{message}"}}'))
+    assert read_outcome(answer(200, f'{{"title":"{message}"}}')).status is Status.RETRY
+
+
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_no_access_needs_an_operator(status):
     with pytest.raises(NeedsOperator, match="plan"):
@@ -118,6 +129,7 @@ def test_no_access_needs_an_operator(status):
         (200, '{"status":"o'),
         (200, "[1, "),
         (200, "false"),
+        (200, "0"),
         (200, '"failed"'),
         (201, "error\n"),
     ],
@@ -130,6 +142,8 @@ def test_a_failure_is_retried(status, content):
     "content",
     [
         '{"success":false}',
+        '{"success":"false"}',
+        '{"result":0}',
         '[{"success":false}]',
         '{"ok":false}',
         '{"status":"fail"}',

@@ -154,6 +154,14 @@ def test_an_unattributed_error_belongs_to_the_only_missing_input(hs):
     assert read_batch_result(DEALS, body).problems["e0"].kind is ProblemKind.REJECTED
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_unknown_error_that_names_no_input_rejects_none(hs, count: int):
+    problems = read_batch_result(DEALS[:count], {"errors": [hs.item_error(None, "NEW")]}).problems
+
+    kind = ProblemKind.INCONCLUSIVE if count == 1 else ProblemKind.BATCH_REJECTED
+    assert {problem.kind for problem in problems.values()} == {kind}
+
+
 def test_unattributed_errors_of_several_inputs_reject_the_batch(hs):
     body = {
         "results": [hs.written(item) for item in DEALS[2:]],

@@ -71,6 +71,27 @@ def test_a_conflict_in_the_words_of_another_service_is_no_record(content: bytes)
 
 
 @pytest.mark.parametrize(
+    "message",
+    ["version conflict, retry", "Conflict: a merge is in progress", "concurrent update of deals"],
+)
+def test_a_conflict_with_another_request_wrote_nothing(message: str):
+    assert read(409, category="CONFLICT", message=message).kind is ProblemKind.UNAVAILABLE
+    assert read(400, category="CONFLICT", message=message).kind is ProblemKind.UNAVAILABLE
+    item = {"category": "CONFLICT", "message": message}
+    assert read_item_error(item).kind is ProblemKind.RETRY_LATER
+    assert read_item_error({**item, "message": f"{message}. Existing ID: 7"}).record_id == "7"
+
+
+@pytest.mark.parametrize(
+    "message", ["Unable to infer object type from: deals", "Invalid input JSON on line 1, column 2"]
+)
+def test_a_validation_of_the_whole_request_names_no_input(message: str):
+    problem = read(400, category="VALIDATION_ERROR", message=message)
+
+    assert problem.kind is ProblemKind.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
     ("status", "kind"),
     [
         (400, ProblemKind.UNAVAILABLE),
