@@ -30,6 +30,7 @@ from anytrack_async.models.missing import (
     is_blank,
     is_iterable,
     is_missing,
+    unwrapped,
 )
 from anytrack_async.models.notes import (
     NOTES,
@@ -212,6 +213,7 @@ _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
+    value = unwrapped(value)
     # A translation of a web framework has characters, and the methods of a text.
     if isinstance(value, _SINGLE) or not is_iterable(value) or hasattr(value, "encode"):
         return (value,)
