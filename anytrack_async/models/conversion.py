@@ -134,7 +134,8 @@ class Conversion(Traceable):
     frames have such gaps; text that cannot be seen, such as a zero-width space, is blank. Integers,
     UUIDs, members of enumerations, and whole numbers of other types become text where an id is
     expected; so do a spreadsheet's: ``"1003.0"`` is the order ``"1003"``. An order id or event id
-    that programs write where there is none (``"nan"``, ``"null"``, ``"undefined"``) is left out.
+    that programs write where there is none (``"nan"``, ``"null"``, ``"undefined"``) is left out. So
+    is an order id that a table has rounded (``"1.2021E+17"``), since many orders have it.
 
     The fields that a visitor controls never raise, because a visitor must not be able to break a
     checkout: `click_id`, `source`, `campaign_id`, `ad_id`, `ip_address`, `user_agent`, `page_url`
