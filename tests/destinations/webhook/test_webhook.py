@@ -269,3 +269,26 @@ async def test_over_a_socket_a_failed_webhook_comes_again(server, caplog):
     assert [path for path, _ in kept] == ["/in/?token=s3cr3t-v4lue"] * 2
     assert {body["data"]["event_id"] for _, body in kept} == {"sale:1001"}
     assert "s3cr3t" not in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_check_tells_a_receiver_that_is_busy_from_one_that_is_not_there():
+    class Absent(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("refused")
+
+    (absent,) = await WebhookSink(settings(), transport=Absent()).check()
+    (busy,) = await WebhookSink(settings(), transport=Receiver(503)).check()
+
+    assert not absent.ok and not busy.ok
+    assert "503" in busy.message
+    assert absent.message and absent.message != busy.message
+    assert "s3cr3t" not in absent.message + busy.message
+
+
+def test_a_preview_has_customers_as_the_receiver_gets_them():
+    preview = WebhookSink(settings(customer="masked")).preview(sale())
+
+    assert preview.requests["webhook"]["data"]["event_id"] == "sale:1001"
+    assert "Jane" not in str(preview.requests)
+    assert not preview.problem
