@@ -128,6 +128,9 @@ def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
 _LOGGED_EVERY = 60.0
 """Seconds between two lines about the same kind of conversions."""
 
+_COUNTED = (DeadLettered, Dropped, Contradicted)
+"""Events of which there may be one for each conversion; a union would be made for each event."""
+
 _MAX_REASONS = 100
 """Reasons that are counted separately; further ones are counted as other reasons."""
 
@@ -201,7 +204,7 @@ class LoggingObserver:
         """Log *event* at its level, or count it."""
         if self._tallies:
             self.flush()
-        if isinstance(event, DeadLettered | Dropped | Contradicted):
+        if isinstance(event, _COUNTED):
             self._count(event)
             return
         if isinstance(event, BackPressureEnded):

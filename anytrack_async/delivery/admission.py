@@ -19,9 +19,10 @@ from time import monotonic, time
 import anyio
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.delivery.flow import LaneCondition
 from anytrack_async.delivery.lifecycle import not_open_error
 from anytrack_async.delivery.open_deliveries import have_only_repeats
-from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
+from anytrack_async.delivery.room import Caller, Patience, Rooms
 from anytrack_async.delivery.shedding import Shedding
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits

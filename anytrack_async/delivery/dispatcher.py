@@ -18,7 +18,7 @@ from anyio import AsyncContextManagerMixin, CancelScope
 
 from anytrack_async.delivery.accepting import Accepting, AppendFunction
 from anytrack_async.delivery.admission import Admission
-from anytrack_async.delivery.flow import LaneState
+from anytrack_async.delivery.flow import LaneCondition, LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
 from anytrack_async.delivery.lane import Lane
@@ -28,7 +28,6 @@ from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
 from anytrack_async.delivery.pauses import Pauses
-from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.events import Dropped, Event

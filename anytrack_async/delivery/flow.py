@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
@@ -49,6 +49,20 @@ class LaneState(StrEnum):
 #   paused     from any state, by an operator: nothing is sent until the operator resumes it
 #
 # An operator's resume ends the pause but not the state: that ends with the first delivery.
+
+
+class LaneCondition(NamedTuple):
+    """The state of a lane, with its reason.
+
+    Attributes:
+        state: its state.
+        reason: the destination's explanation of that state, if any.
+        cause: the part that an operator has to replace, if it is held.
+    """
+
+    state: str
+    reason: str = ""
+    cause: OperatorCause | None = None
 
 
 class FlowControl:

@@ -10,7 +10,7 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from anytrack_async.delivery.attempt import Attempt
-from anytrack_async.delivery.flow import FlowControl, LaneState
+from anytrack_async.delivery.flow import FlowControl, LaneCondition, LaneState
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.delivery.retry_rules import (
     NOT_SENT,
@@ -18,7 +18,6 @@ from anytrack_async.delivery.retry_rules import (
     exhausted_indexes,
     update_flow,
 )
-from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.settlement import OnSettled, Settlement
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.events import Event, OperatorCause

@@ -13,11 +13,11 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 import anyio
 import attrs
 
+from anytrack_async.delivery.flow import LaneCondition
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
 from anytrack_async.events import (
@@ -25,7 +25,6 @@ from anytrack_async.events import (
     BackPressure,
     BackPressureEnded,
     Event,
-    OperatorCause,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Depth
@@ -41,20 +40,6 @@ _ACTIONS = {
     "throttled": "it accepts conversions again when its pause ends",
     "running": "submit more slowly, or raise the outbox's capacity",
 }
-
-
-class LaneCondition(NamedTuple):
-    """The state of a lane, with its reason.
-
-    Attributes:
-        state: its state.
-        reason: the destination's explanation of that state, if any.
-        cause: the part that an operator has to replace, if it is held.
-    """
-
-    state: str
-    reason: str = ""
-    cause: OperatorCause | None = None
 
 
 class Patience(StrEnum):

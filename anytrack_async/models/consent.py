@@ -40,6 +40,14 @@ FORGOTTEN: Final = "the customer was forgotten"
 
 PURPOSES: Final = ("ad_storage", "ad_user_data", "ad_personalization")
 
+_OTHER_PURPOSES: Final = frozenset(
+    (
+        *("analytics_storage", "functionality_storage"),
+        *("personalization_storage", "security_storage"),
+    )
+)
+"""Google's other consent types, which banners report too; they do not concern advertising."""
+
 State: TypeAlias = ConsentState | str | bool | None
 """An answer as callers have it: ``True`` and 1 are granted, None is unknown."""
 
@@ -121,6 +129,8 @@ UNKNOWN_CONSENT: Final = Consent()
 def to_consent(value: Consent | Mapping[str, Any] | None) -> Consent | None:
     """Return the field ``consent`` of a conversion; a mapping has the purposes as keys.
 
+    Google's other consent types are ignored, such as ``analytics_storage``.
+
     Raises:
         InvalidConversionError: it is something else, or names an unknown purpose.
     """
@@ -128,11 +138,11 @@ def to_consent(value: Consent | Mapping[str, Any] | None) -> Consent | None:
         return value
     argument: Any = value
     if isinstance(argument, Mapping):
-        unknown = [name for name in argument if name not in attrs.fields_dict(Consent)]
-        if unknown:
+        answers = {name: state for name, state in argument.items() if name not in _OTHER_PURPOSES}
+        if not answers.keys() <= attrs.fields_dict(Consent).keys():
             purposes = ", ".join(PURPOSES)
             raise InvalidConversionError("consent", f"may have only {purposes}")
-        return Consent(**argument)
+        return Consent(**answers)
     if is_missing(argument):  # a gap in a data frame
         return None
     raise InvalidConversionError("consent", f"must be a Consent, got {type(argument).__name__}")

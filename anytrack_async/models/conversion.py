@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack, cast
 
 import attrs
 
@@ -28,7 +28,7 @@ from anytrack_async.models.identifiers import (
 from anytrack_async.models.line_item import LineItem as LineItem
 from anytrack_async.models.mappings import NO_VALUES, to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
-from anytrack_async.models.missing import is_iterable, is_missing
+from anytrack_async.models.missing import is_iterable, is_missing, unwrapped
 from anytrack_async.models.notes import NOTES, Traceable, forget_notes
 from anytrack_async.models.validators import (
     NOT_GIVEN,
@@ -88,8 +88,10 @@ def _missing_revenue(kind: ConversionType) -> Decimal:
 
 def _customer(value: Customer | None) -> Customer | None:
     argument: Any = value
-    if argument is None or isinstance(argument, Customer):
+    if argument is None or type(argument) is Customer:
         return argument
+    if isinstance(argument, Customer):
+        return cast("Customer", unwrapped(argument))
     if is_missing(argument):  # a gap in a data frame
         return None
     problem = f"must be a Customer, got {type(argument).__name__}"
@@ -132,7 +134,8 @@ class Conversion(Traceable):
     frames have such gaps; text that cannot be seen, such as a zero-width space, is blank. Integers,
     UUIDs, members of enumerations, and whole numbers of other types become text where an id is
     expected; so do a spreadsheet's: ``"1003.0"`` is the order ``"1003"``. An order id or event id
-    that programs write where there is none (``"nan"``, ``"null"``, ``"undefined"``) is left out.
+    that programs write where there is none (``"nan"``, ``"null"``, ``"undefined"``) is left out. So
+    is an order id that a table has rounded (``"1.2021E+17"``), since many orders have it.
 
     The fields that a visitor controls never raise, because a visitor must not be able to break a
     checkout: `click_id`, `source`, `campaign_id`, `ad_id`, `ip_address`, `user_agent`, `page_url`

@@ -30,6 +30,7 @@ from anytrack_async.models.missing import (
     is_blank,
     is_iterable,
     is_missing,
+    unwrapped,
 )
 from anytrack_async.models.notes import (
     NOTES,
@@ -212,6 +213,7 @@ _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
+    value = unwrapped(value)
     # A translation of a web framework has characters, and the methods of a text.
     if isinstance(value, _SINGLE) or not is_iterable(value) or hasattr(value, "encode"):
         return (value,)
@@ -295,7 +297,9 @@ class Customer(Weakenable):
     values and NaN, e.g. of empty form fields and gaps in a data frame, are ignored. Nothing raises,
     whatever a visitor enters or posts: text that cannot be sent or has more than 4,096 characters
     is left out, and so are values that are neither text nor whole numbers nor dates; `weakened`
-    names their kinds. The `repr` shows which fields are set, never their values.
+    names their kinds. An object whose class writes itself as text is that text, such as the phone
+    numbers and countries of web frameworks. The `repr` shows which fields are set, never their
+    values.
 
     Attributes:
         email: e-mail addresses. Invisible characters (zero-width, direction and byte order marks,

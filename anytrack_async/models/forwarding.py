@@ -130,6 +130,8 @@ def client_address(
     if len(clients) > 1:
         note_weakness("contradictory proxy headers")
         return None
+    if clients == {None}:
+        note_weakness("unusable IP addresses")
     return clients.pop() if clients else own
 
 

@@ -20,6 +20,7 @@ from anytrack_async.models.missing import (
     NO_IDS,
     is_integer,
     is_missing,
+    unwrapped,
 )
 from anytrack_async.models.notes import note_weakness
 from anytrack_async.models.validators import MAX_TEXT, text, without_surrogates
@@ -160,6 +161,7 @@ def id_from_number(value: object) -> str | None:
     """
     if isinstance(value, UUID):
         return str(value)
+    value = unwrapped(value)
     number = _whole_or_none(value)
     return None if number is None or abs(number) >= _ID_LIMIT else str(number)
 

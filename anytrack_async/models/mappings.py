@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import Enum
 from math import inf, isfinite, isnan
 from numbers import Integral, Real
 from typing import Any, Final, Self
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.missing import is_integer, is_missing
+from anytrack_async.models.missing import is_integer, is_missing, unwrapped
 from anytrack_async.models.validators import INTEGER_LIMIT, without_surrogates
 
 _MAX_DEPTH = 64
@@ -29,13 +30,18 @@ _JSON_NUMBERS = (int, float, Decimal)
 _KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
 
 
-def _native(value: object) -> object:
-    """Return a UUID as text, a number or flag of numpy as one of Python, other values as they are.
+def _native(value: Any) -> object:
+    """Return *value* as one of Python's own types, if it has a counterpart, else *value*.
 
-    The cells of a data frame are such numbers.
+    A UUID and a lazy translation become text, a number or flag of numpy, as the cells of a data
+    frame are, one of Python, its arrays lists, and members of enumerations their values.
     """
-    if isinstance(value, UUID):
+    if isinstance(value, UUID) or type(value).__name__ == "__proxy__":  # Django's translations
         return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if type(value).__name__ == "ndarray":
+        return value.tolist()
     if is_integer(value):
         return int(value)
     if isinstance(value, Real) and not isinstance(value, Integral):
@@ -106,8 +112,9 @@ DICTS: Final = (dict, _EmptyMapping)
 def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a deep copy of *value* that JSON can hold.
 
-    Decimals and numpy's numbers become numbers, times and dates ISO text, UUIDs text, tuples lists,
-    NaN and NaT None. Texts lose halves of surrogate pairs, which a visitor can post.
+    Decimals and numpy's numbers become numbers, times and dates ISO text, UUIDs text, tuples and
+    arrays lists, members of enumerations their values, NaN and NaT None. Texts lose halves of
+    surrogate pairs, which a visitor can post.
 
     Raises:
         InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
@@ -163,6 +170,7 @@ def join_path(path: str, key: object) -> str:
 
 
 def _json(path: str, value: Any, depth: int) -> Any:
+    value = unwrapped(value)
     scalar = _json_scalar(path, value)
     if scalar is not _NOT_SCALAR:
         return scalar
@@ -175,7 +183,7 @@ def _json(path: str, value: Any, depth: int) -> Any:
     if is_missing(value):
         return None
     if (native := _native(value)) is not value:
-        return _json_scalar(path, native)
+        return _json(path, native, depth)
     raise InvalidConversionError(path, f"cannot be sent as JSON: {type(value).__name__}")
 
 

@@ -68,7 +68,7 @@ _DECIMAL_ZEROS = re.compile(r"\.0+$")
 
 
 def _flag(path: str, value: object) -> bool | None:
-    if isinstance(value, bool):
+    if type(value) is bool:
         return value
     if is_missing_number(value):
         return None

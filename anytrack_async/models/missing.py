@@ -61,6 +61,21 @@ def is_missing(value: object) -> bool:
     return bool(value != value)
 
 
+def unwrapped(value: Any) -> Any:
+    """Return the value that a lazy object or a proxy stands for; any other value as it is.
+
+    `isinstance` takes such an object for what it stands for, but the methods of that type refuse
+    it. Known are those of Django, of Werkzeug, and all with ``__wrapped__``, as of wrapt.
+    """
+    if type(value) is value.__class__:
+        return value
+    if (get := getattr(value, "_get_current_object", None)) is not None:
+        return get()
+    str(value)  # Django's makes its value when it is used
+    name = "_wrapped" if "_wrapped" in getattr(value, "__dict__", ()) else "__wrapped__"
+    return getattr(value, name, value)
+
+
 def is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
     """Return whether *value* has items; an array of numpy without dimensions has none."""
     return isinstance(value, Iterable) and getattr(value, "shape", None) != ()

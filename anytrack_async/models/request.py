@@ -126,14 +126,12 @@ def visitor(
     page = page_of_request(fields, url)
     # The request of a script has no click ids in its URL; the page that it was sent from has.
     parameters = _parameters(page and page.partition("?")[2]) | _parameters(query)
-    fbc = jar.get("_fbc")
-    if fbc and (newer := parameters.get("fbclid")) and f".{newer}" not in fbc:
-        fbc = None  # the browser keeps the cookie of an older click until a script replaces it
+    clicks = clicks_of(parameters, jar)
     return Visitor(
         click_id=_click_id(parameters, jar, property_id),
         client_id=_client_id(jar),
-        clicks=clicks_of(parameters, jar),
-        fbc=fbc,
+        clicks=clicks,
+        fbc=_fbc(jar.get("_fbc"), clicks.get("fbclid")),
         fbp=jar.get("_fbp"),
         ip_address=client_address(
             _peer(peer),
@@ -174,10 +172,21 @@ def _last(header: str) -> str:
     return header.rpartition(",")[2].strip()
 
 
+def _fbc(cookie: str | None, clicked: str | None) -> str | None:
+    """Return the cookie ``_fbc``; None if it is of an older click than the fbclid *clicked*.
+
+    The browser keeps it until a script replaces it: ``fb.1.1700000000123.OLD``.
+    """
+    if not cookie or clicked is None:
+        return cookie
+    same = cookie.split(".")[3:4] == clicked.split(".")[:1]  # both may have a marker at the end
+    return cookie if same else None
+
+
 def _click_id(
     parameters: Mapping[str, str], cookies: Mapping[str, str], property_id: str | None
 ) -> str | None:
-    if click_id := parameters.get(_ATCLID):
+    if click_id := to_click_id(parameters.get(_ATCLID)):
         return click_id
     cookie = cookies.get(_ATCID, "").strip()
     if len(cookie) > _CLIENT_ID_LENGTH:  # a click id already: property id and client id

@@ -29,6 +29,7 @@ from anytrack_async.models.missing import (
     is_integer,
     is_missing,
     is_missing_number,
+    unwrapped,
 )
 
 Amount: TypeAlias = Decimal | int | float | str
@@ -89,11 +90,11 @@ def _decimal(field: str, value: object) -> Decimal:
             # Python would take "49_90" for 4990.
             return Decimal(value) if "_" not in value else _decimal_of_text(field, value)
         if isinstance(value, Decimal):
-            return value if type(value) is Decimal else Decimal(value)
+            return value if type(value) is Decimal else Decimal(unwrapped(value))
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
-        return Decimal(value if isinstance(value, int) else digits(field, value))
+        return Decimal(unwrapped(value) if isinstance(value, int) else digits(field, value))
     except InvalidOperation:
         return _decimal_of_text(field, str(value))
 
@@ -115,7 +116,7 @@ def digits(path: str, value: object) -> str:
     """
     try:
         # A subclass of float may write itself in another way: numpy's repr is "np.float64(0.1)".
-        return float.__repr__(value) if isinstance(value, float) else str(value)
+        return float.__repr__(unwrapped(value)) if isinstance(value, float) else str(value)
     except (ValueError, OverflowError):  # an integer, or a fraction, of more than 4,300 digits
         raise InvalidConversionError(path, "has too many digits") from None
 
@@ -153,7 +154,7 @@ def _integer(field: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Decimal | Real | str):
         raise InvalidConversionError(field, f"must be an integer, got {type(value).__name__}")
     if is_integer(value):
-        return int(value)
+        return int(unwrapped(value))
     exact = _decimal(field, value)
     # The range comes first: int() of 1E+999999999 would fill the memory.
     if (

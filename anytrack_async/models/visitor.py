@@ -175,7 +175,7 @@ _CERTAINLY_PUBLIC = re.compile(
     r"|2(?!001:[0-9a-f]{0,3}:|001:0|002:)[0-9a-f]{3}"
     rf"(?:(?::[0-9a-f]{{1,4}}){{7}}|(?!(?:[^:]*:){{7}})(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*)"
 ).fullmatch
-_BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::[\w.-]*)?", re.ASCII)  # the port may be a name: "_p1"
 # Between addresses; invisible characters come with copied text.
 _SEPARATORS = re.compile(f"[{re.escape(BLANK)},;|]+")
 _MAX_ADDRESSES = 64  # no visitor is behind more proxies, and each address takes some microseconds

@@ -6,7 +6,8 @@ import pytest
 
 from anytrack_async.delivery import admission as admission_module
 from anytrack_async.delivery.admission import Admission
-from anytrack_async.delivery.room import LaneCondition, Patience
+from anytrack_async.delivery.flow import LaneCondition
+from anytrack_async.delivery.room import Patience
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended

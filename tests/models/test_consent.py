@@ -34,9 +34,9 @@ def test_another_answer_is_refused(value: Any):
 
 
 def test_a_mapping_has_the_purposes_as_keys():
-    sale = Conversion.sale(revenue=5, consent={"ad_user_data": "denied"})  # type: ignore[arg-type]
-
-    assert sale.consent == Consent(ad_user_data=False)
+    for other in ({}, {"analytics_storage": "granted", "security_storage": "granted"}):
+        answers: Any = {"ad_user_data": "denied", **other}
+        assert Conversion.sale(revenue=5, consent=answers).consent == Consent(ad_user_data=False)
 
 
 @pytest.mark.parametrize("wrong", [{"analytics": True}, "denied", 1])

@@ -78,6 +78,17 @@ def test_numbers_of_other_libraries_and_uuids_are_those_of_python(flag: Any):
     assert type(conversion.custom_data["a"]) is int
 
 
+def test_enumerations_translations_and_arrays_are_plain_values():
+    array = type("ndarray", (), {"tolist": lambda _: [1, [2.5]]})()
+    kind, lazy = Enum("Kind", {"A": "a", "B": 2}), pytest.importorskip("django.utils.functional")
+    values = {"a": [kind.A, kind.B], "b": lazy.lazystr("Pro"), "c": array}  # type: ignore[attr-defined]
+
+    read = Conversion.lead(custom_data=values | {"d": lazy.SimpleLazyObject(lambda: 5)})
+
+    assert read.custom_data == {"a": ["a", 2], "b": "Pro", "c": [1, [2.5]], "d": 5}
+    assert [type(value) for value in read.custom_data.values()] == [list, str, list, int]
+
+
 @pytest.mark.parametrize("number", FLOATS, ids=lambda number: type(number).__name__)
 def test_floats_become_their_shortest_decimal(number: Any):
     sale = Conversion.sale(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import unicodedata
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -137,6 +138,42 @@ def test_orders_without_an_id_are_not_one_order_called_nan(text: str):
     assert first.weakened == ("unusable order ids",)
     own = Conversion.sale(revenue=1, event_id=text, order_id="7")
     assert (own.event_id, own.weakened) == ("sale:7", ("unusable event ids",))
+
+
+class Proxy:
+    """As of Werkzeug: `isinstance` takes it for what it stands for."""
+
+    def __init__(self, value: Any) -> None:
+        self._get_current_object = lambda: value
+
+    __class__ = property(lambda self: type(self._get_current_object()))  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._get_current_object(), name)
+
+    def __str__(self) -> str:
+        return str(self._get_current_object())
+
+
+@pytest.mark.parametrize("lazy", ["SimpleLazyObject", Proxy])
+def test_a_lazy_object_is_the_value_that_it_stands_for(lazy: Any):
+    django = pytest.importorskip("django.utils.functional")
+
+    def late(value: Any) -> Any:
+        return Proxy(value) if lazy is Proxy else django.SimpleLazyObject(lambda: value)
+
+    sale = Conversion.sale(
+        revenue=late(Decimal("49.90")),
+        order_id=late(1003),
+        campaign_id=late(7),
+        customer=late(Customer(phone=late(491701234567), birth_date=late(date(1990, 2, 3)))),
+        items=[LineItem(id=late(9), quantity=late(2), price=late(4.5))],
+    )
+
+    assert (sale.revenue, sale.event_id, sale.campaign_id) == (Decimal("49.90"), "sale:1003", "7")
+    assert type(sale.customer) is Customer
+    assert sale.customer == Customer(phone="491701234567", birth_date="1990-02-03")
+    assert sale.items == (LineItem(id="9", quantity=2, price="4.5"),)
 
 
 @pytest.mark.parametrize("text", ["1.2021E+17", "1.2021e+17", " 4,91E+11"])

@@ -58,7 +58,17 @@ def test_the_parameters_of_a_link_beat_the_cookies_of_older_clicks():
         seen = visitor(query=form, cookies=COOKIES)
         assert seen.clicks == {name: f"new-{name}" for name in names}
         assert seen.fbc is None  # it is of an older click
-    assert visitor(query="fbclid=OLD", cookies=COOKIES).fbc == COOKIES["_fbc"]
+    for same in ("OLD", "OLD.AQICAQMC", "undefined", "%E2%80%8B", ""):
+        assert visitor(query=f"fbclid={same}", cookies=COOKIES).fbc == COOKIES["_fbc"]
+    assert visitor(query="fbclid=OL", cookies=COOKIES).fbc is None
+    no_id = visitor(query="atclid=undefined", cookies=COOKIES, property_id="P1")
+    assert no_id.click_id == visitor(cookies=COOKIES, property_id="P1").click_id is not None
+
+
+def test_an_unusable_address_of_a_proxy_is_noted():
+    seen = visitor({"x-forwarded-for": "0x8.8.8.8"}, peer="10.0.0.1", trusted_proxies=1)
+
+    assert (seen.ip_address, seen.weakened) == (None, ("unusable IP addresses",))
 
 
 def parsed(query: str) -> dict[str, list[str]]:
