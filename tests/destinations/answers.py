@@ -17,7 +17,9 @@ def accept(request: httpx.Request) -> httpx.Response:
     if "inputs" in body:
         results = [{**item, "id": f"id of {item.get('id')}"} for item in body["inputs"]]
         return httpx.Response(200, json={"results": results})
-    return httpx.Response(200, json={"status": "success", "conversion_id": body["order_id"]})
+    return httpx.Response(
+        200, json={"status": "success", "conversion_id": str(body.get("order_id"))}
+    )
 
 
 def graph(code: int, **more: Any) -> dict[str, Any]:
@@ -43,6 +45,13 @@ REFUSALS: dict[str, tuple[int, Any]] = {
     "Meta's unknown code": (400, graph(98_765, error_subcode=4_321)),
     "AnyTrack's unknown code": (400, {"error": {"code": "E1043", "message": "refused"}}),
     "AnyTrack's unknown conflict": (409, {"status": "error", "message": "a migration runs"}),
+    "AnyTrack's 422": (422, {"status": "error", "message": "source disabled by its owner"}),
+    "HubSpot's validation of the request": (
+        400,
+        {"category": "VALIDATION_ERROR", "message": "Unable to infer object type from: deals"},
+    ),
+    "HubSpot's 207": (207, {"results": [], "errors": [{"category": "NEW", "message": "no"}]}),
+    "HubSpot's conflict": (409, {"category": "CONFLICT", "message": "conflict, please retry"}),
     "HubSpot's unknown category": (400, {"status": "error", "category": "NEW", "message": "no"}),
     "HubSpot's scopes": (400, {"category": "MISSING_SCOPES", "message": "no"}),
 }

@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
+from anytrack_async.destinations.collect.sink import CollectSink
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.sink import BatchRejected, SinkSignal
+from anytrack_async.destinations.webhook.settings import WebhookSettings
+from anytrack_async.destinations.webhook.sink import WebhookSink
 from anytrack_async.events import DeadLettered, LaneHeld
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
@@ -39,6 +42,11 @@ Respond = Callable[[httpx.Request], Any]
 SINKS: dict[str, Callable[[httpx.AsyncBaseTransport], Any]] = {
     "anytrack": lambda transport: AnyTrackSink(
         AnyTrackSettings(api_key="key", account_id="account"), transport=transport
+    ),
+    "collect": lambda transport: CollectSink("property", "custom-shop", transport=transport),
+    "webhook": lambda transport: WebhookSink(
+        WebhookSettings(url="https://shop.example/hook", secrets=["whsec_" + "QUJD" * 11]),
+        transport=transport,
     ),
     "meta": lambda transport: MetaSink(
         MetaSettings(pixel_id="1234567890", access_token="token"), transport=transport

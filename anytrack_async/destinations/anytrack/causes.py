@@ -36,7 +36,7 @@ _names_access = re.compile(
     r"|payment.?required|billing|upgrade.{0,10}plan"
     r"|(?:account|integration|licen[cs]e|plan|property|subscription|trial).{0,30}"
     r"(?:active|blocked|cancel|closed|disabled|enabled|exist|expired|frozen|locked|paused|suspended"
-    r"|unknown)"
+    r"|unknown)|\bsource\b.{0,30}(?:blocked|disabled|frozen|locked|paused|suspended)"
     # The request itself: its address, headers, version and format are those of every conversion.
     r"|account.?id\b|(?:account|asset|integration|property|route|endpoint).{0,3}(?:is |was )?"
     r"(?:invalid|missing|not.?found|required)|(?:invalid|missing|no|no.?such|unknown|wrong).?"
@@ -48,8 +48,8 @@ _names_access = re.compile(
 _names_field = re.compile(
     r"(?i)amount|price|value|revenue|payout|commission|currenc|click|clid|\bref.?id|duplicate"
     r"|(?:click|conversion|event|order|transaction).?(?:date|id|name|number|time|type)|time.?stamp"
-    r"|\btype\b|\btoo.?(?:big|large|long|old)\b|\bsub.?ids?\b|custom.?data|\bip.?address"
-    r"|user.?agent|e.?mail\b|phone|customer|quantit|campaign|\bsource\b|properties|\bitems?\b"
+    r"|(?<!object )\btype\b|\btoo.?(?:big|large|long|old)\b|\bsub.?ids?\b|custom.?data"
+    r"|\bip.?address|user.?agent|e.?mail\b|phone|customer|quantit|campaign|\bsource\b|properties|\bitems?\b"
     r"|page.?url|\bfields?\b|(?:bad|invalid|malformed|wrong).?(?:conversion|event)\b"
 ).search
 
