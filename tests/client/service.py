@@ -77,7 +77,9 @@ class Service:
             answer = _meta if request.url.path.endswith("/events") else _hubspot
         return answer(request)
 
-    def refuse(self, status: int = 400, message: str = "no", path: str = "/v1/conversions") -> None:
+    def refuse(
+        self, status: int = 400, message: str = "no click", path: str = "/v1/conversions"
+    ) -> None:
         """Answer *path* with an error from now on."""
         self.answers[path] = lambda _: httpx.Response(status, json={"message": message})
 

@@ -132,7 +132,7 @@ async def test_a_new_destination_can_start_at_the_beginning_of_the_outbox(
 
 
 async def test_stats_count_the_events_of_each_destination(service: Service):
-    service.refuse(422, "no")
+    service.refuse(422, "no click")
     service.answer("/v26.0/p1/events", {"events_received": 1})
 
     async with service.client(sinks=[service.meta()]) as client:

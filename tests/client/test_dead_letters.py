@@ -38,7 +38,7 @@ SALES = [
 
 async def refused(client: AnyTrackClient, service: Service, *sales: Conversion) -> None:
     """Let AnyTrack refuse *sales*, then accept everything again."""
-    service.refuse(422, "too old")
+    service.refuse(422, "click too old")
     for sale in sales or SALES:
         await (await client.submit(sale))
     service.answers.clear()
