@@ -126,7 +126,7 @@ async def test_a_held_lane_can_be_resumed(service: Service):
 
 
 async def test_replayed_dead_letters_are_sent_again(service: Service):
-    service.refuse(422)
+    service.refuse(422, "no click")
     leads = [Conversion.lead(click_id="k", order_id=str(number)) for number in range(3)]
 
     async with service.client() as client:

@@ -83,7 +83,7 @@ async def test_metrics_of_a_file_follow_what_another_process_does(path):
 
 async def test_a_client_adds_its_counters_and_lanes():
     service = Service()
-    service.refuse(422, path="/v1/conversions")
+    service.refuse(422, "no click", path="/v1/conversions")
     async with service.client() as client:
         await (await client.submit(Conversion.lead(click_id="c1", event_id="lead:1")))
         values = await samples(metrics_app(client))

@@ -146,7 +146,7 @@ async def test_reads_are_traced_without_their_query(recorder):
 async def test_metrics_count_what_was_accepted_and_delivered(recorder):
     service = Service()
     async with service.client(sinks=[service.meta()], telemetry=recorder.telemetry) as client:
-        service.refuse(422, path="/v1/conversions")
+        service.refuse(422, "no click", path="/v1/conversions")
         for delivery in await client.submit_many([lead(1), lead(2)]):
             await delivery
         await (await client.submit(attrs.evolve(lead(3), consent=Consent.denied())))

@@ -111,7 +111,7 @@ async def test_what_is_dropped_is_said(outbox):
 
 async def test_it_has_the_body_that_each_service_would_get_masked():
     service = Service()
-    service.refuse(422)
+    service.refuse(422, "no click")
     async with service.client(sinks=[service.meta(), service.hubspot()]) as client:
         await (await client.submit(order("1001"), to=["anytrack"]))
         page = (await read(console(client), "sale:1001")).text
@@ -152,7 +152,7 @@ class BrokenSink:
 
 async def test_a_sink_that_fails_to_preview_does_not_break_the_page():
     service = Service()
-    service.refuse(422)
+    service.refuse(422, "no click")
     async with service.client(sinks=[BrokenSink(service.meta().limits)]) as client:
         await (await client.submit(order("1001"), to=["anytrack"]))
         page = await read(console(client), "sale:1001")
