@@ -224,7 +224,6 @@ def _as_iterable(value: Any) -> Iterable[object]:
 def _text_or_none(field: str, value: object) -> str | None:
     if is_missing(value):
         return None
-    text: str | None
     if isinstance(value, str):
         # Half of a surrogate pair, which a visitor can type, cannot be sent; and no real name has
         # more than 4,096 characters.
@@ -233,6 +232,10 @@ def _text_or_none(field: str, value: object) -> str | None:
             return text if field not in _NUMBERS or text.isascii() else _ascii_number(text)
         note_weakness(UNUSABLE[field])
         return None
+    return _text_of_object(field, value)
+
+
+def _text_of_object(field: str, value: object) -> str | None:
     if isinstance(value, datetime):
         return _day_or_none(value)
     if isinstance(value, date):

@@ -247,11 +247,15 @@ async def test_old_and_new_tokens_are_hidden():
     wire, later = Quoting(), "sk_live_Lat3rKeyOfTheShop"
     sink = anytrack(wire)
     sink.use_token(later)
-    wire.response = (422, {}, json.dumps({"code": "bad_click", "message": f"{KEY} or {later}"}).encode())
+    wire.response = (
+        422,
+        {},
+        json.dumps({"code": "x", "message": f"click {KEY} or {later}"}).encode(),
+    )
 
     (outcome,) = await sink.deliver((SALE,))
 
-    assert outcome.error == "*** or *** (status 422)"
+    assert outcome.error == "click *** or *** (status 422)"
 
 
 @pytest.mark.asyncio
