@@ -81,7 +81,7 @@ class Submitted(Event):
 class Contradicted(Event):
     """A conversion came again with another type, amount or currency; the first one is kept.
 
-    `LoggingObserver` logs the first at once, those that follow once a minute, with their number;
+    `LoggingObserver` logs the first ten at once, those that follow once a minute, with their number;
     ``client.stats()`` has the number of all.
 
     Attributes:

@@ -131,6 +131,9 @@ _LOGGED_EVERY = 60.0
 _COUNTED = (DeadLettered, Dropped, Contradicted)
 """Events of which there may be one for each conversion; a union would be made for each event."""
 
+_MANY = 10
+"""Contradictions that are logged one by one: each names both amounts."""
+
 _MAX_REASONS = 100
 """Reasons that are counted separately; further ones are counted as other reasons."""
 
@@ -144,11 +147,13 @@ class _Tally:
         reason: the reason as the first of them has it.
         count: how many there are.
         event_ids: the event ids of the first.
+        lines: how many more of them have a line each, and are not counted.
     """
 
     since: float
     reason: str
     count: int = 0
+    lines: int = 0
     event_ids: list[str] = attrs.field(factory=list)
 
     def add(self, event_ids: Sequence[str]) -> None:
@@ -180,7 +185,7 @@ class LoggingObserver:
 
     Of `Weakened` and `Skipped` it logs the first for each destination and kind. Of `DeadLettered`
     and `Dropped` it logs the first for each destination, error code and reason at once, and of
-    `Contradicted` the first. Those that follow are counted, with one line a minute; closing the
+    `Contradicted` the first ten. Those that follow are counted, with one line a minute; closing the
     client writes the last line. Reasons that differ only in numbers and ids are the same: "given up
     after 8 attempts and 1.2 h: status 503" and "… and 1.3 h: status 503".
 
@@ -236,7 +241,11 @@ class LoggingObserver:
             kind = attrs.evolve(kind, code=None, reason=None)
         tally = self._tallies.get(kind)
         if tally is None:
-            self._tallies[kind] = _Tally(self._clock(), reason)
+            lines = _MANY - 1 if kind.event is Contradicted else 0
+            self._tallies[kind] = _Tally(self._clock(), reason, lines=lines)
+            _log(event)
+        elif tally.lines:
+            tally.lines -= 1
             _log(event)
         else:
             tally.add(event_ids)

@@ -100,25 +100,26 @@ def test_dead_letters_with_one_reason_are_one_line_a_minute(log: Log, clock: Clo
     )
 
 
-def test_contradictions_are_one_line_a_minute(log: Log, clock: Clock):
+def test_from_ten_contradictions_on_there_is_one_line_a_minute(log: Log, clock: Clock):
     def contradict(number: int) -> list[str]:
         contradiction = find_contradiction(f"e{number}", "sale 1 USD", "sale 2 USD")
         assert contradiction is not None
         return log.notify(Contradicted(contradiction=contradiction))
 
-    (line,) = contradict(0)
-    assert line.startswith(
-        "conversion 'e0' was accepted as sale 1 USD and came again as sale 2 USD"
-    )
-    for number in range(1, 31):
+    for number in range(10):
+        (line,) = contradict(number)
+        assert line.startswith(
+            f"conversion 'e{number}' was accepted as sale 1 USD and came again as sale 2 USD"
+        )
+    for number in range(10, 40):
         assert contradict(number) == []
     clock.now += 60
     (line,) = log.flush()
     assert line.startswith(
         "30 more conversions came again with another type, amount or currency in"
     )
-    assert "in 60 s, the first ones are kept: e1, e2, " in line
-    assert line.endswith("e20 and 10 more")
+    assert "in 60 s, the first ones are kept: e10, e11, " in line
+    assert line.endswith("e29 and 10 more")
     assert contradict(40) == []
     assert len(log.flush(closing=True)) == 1
 

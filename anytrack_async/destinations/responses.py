@@ -9,7 +9,7 @@ confirmation: a proxy or the login page of a network answers so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -33,6 +33,7 @@ _WORDS = frozenset(
         *("true", "200", "201", "202"),
     }
 )
+_DUPLICATE = frozenset({"alreadyexists", "duplicate", "duplicated", "exists"})
 _SIGNS = str.maketrans("", "", "_-")
 _MAX_ENVELOPES = 3  # in each other; a recursion over more could fail
 _LONGEST_MESSAGE = 200  # characters
@@ -95,9 +96,17 @@ def _object_confirms(
         return False
     if _has_own_field(body, own_fields, is_marked=bool(markers)):
         return True
+    if _names_earlier_one(body, markers):
+        return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     is_envelope = body.keys() <= _ENVELOPE
     return is_envelope and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+
+
+def _names_earlier_one(body: Mapping[str, Any], markers: Sequence[object]) -> bool:
+    """Return whether *body* is like ``{"status": "duplicate", "existing_id": "c1"}``."""
+    is_duplicate = any(_plain(word) in _DUPLICATE for word in markers if isinstance(word, str))
+    return is_duplicate and any(name.endswith("id") and body[name] for name in body)
 
 
 def _has_own_field(body: Mapping[str, Any], names: Collection[str], *, is_marked: bool) -> bool:

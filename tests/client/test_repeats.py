@@ -105,9 +105,8 @@ async def test_a_contradiction_is_told_by_each_method_and_raised_by_none(
     assert [str(contradiction) for contradiction in told] == [WORDS, WORDS, "None", WORDS]
     assert [str(event.contradiction) for event in observer.contradicted] == [WORDS] * 5
     assert (stats.contradicted, stats.submitted) == (5, 1)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
-    assert caplog.messages[0].startswith(WORDS)
-    assert caplog.messages[1].startswith("4 more conversions came again")
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 5
+    assert all(record.getMessage().startswith(WORDS) for record in caplog.records)
     assert "jane" not in caplog.text.lower()
     assert [body["value"] if "value" in body else body["revenue"] for body in service.bodies()] in (
         [49.9],

@@ -4,8 +4,9 @@ AnyTrack's REST API and its collect endpoint answer one conversion at a time, so
 if it were about that conversion. But words such as ``rate_limited`` or ``subscription_expired``
 concern all conversions, so no conversion may become a dead letter because of them.
 
-A refusal that names a field of the conversion rejects it. Other words, such as "request refused" or
-"source disabled by its owner", may concern either, whatever the status is: see `Unexplained`.
+A refusal that names a field of the conversion rejects it, and so do the statuses 413 and 422, which
+are about the content, unless the words name the account, as in "source disabled by its owner".
+Other words, such as "request refused", may concern either: see `Unexplained`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import detail_of
 from anytrack_async.transport.message import Response
 
+_ABOUT_CONTENT = frozenset({413, 422})
 DEFAULT_PAUSE: Final = 1.0  # seconds, after a 429 without `Retry-After`
 
 _names_limit = re.compile(
@@ -27,6 +29,7 @@ _names_limit = re.compile(
 ).search
 _names_moment = re.compile(
     r"(?i)maintenance|temporar|\b(?:try|retry).{0,20}(?:again|later)|time(?:d|.?)?.?out|overload"
+    r"|(?<!not )\b(?:please |and |, )retry\b|concurren|in.?progress|being processed"
     r"|(?:service|server|system|api|currently|is).{0,3}(?:unavailable|busy)"
     r"|internal.?(?:server.?)?error|server.?error"
 ).search
@@ -104,8 +107,9 @@ def rejection(response: Response, reason: str, code: str, words: str = "") -> Ou
         words: others that it has.
 
     Raises:
-        Unexplained: the words do not say that it does.
+        Unexplained: neither words nor status say that it does.
     """
-    if not _names_field(f"{code} {reason} {words} {detail_of(response)}"):
+    words = f"{code} {reason} {words} {detail_of(response)}"
+    if response.status not in _ABOUT_CONTENT and not _names_field(words):
         raise Unexplained(reason, cause="configuration", code=code)
     return Outcome.rejected(reason, code=code)

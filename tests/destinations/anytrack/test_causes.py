@@ -57,6 +57,8 @@ def test_words_about_a_limit_throttle(status: int, code: str, message: str):
         ("timeout", "no"),
         ("x", "Service unavailable"),
         ("x", "Please try again in a minute"),
+        ("conflict", "conflict, please retry"),
+        ("x", "a request with this key is in progress"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 409, 422])
@@ -119,10 +121,11 @@ def test_words_about_the_conversion_reject_it(code: str, message: str):
 
 
 @pytest.mark.parametrize("words", ["no", "refused", "resource failed", "in order to go on"])
-@pytest.mark.parametrize("status", [400, 409, 422])
+@pytest.mark.parametrize("status", [400, 409])
 def test_words_that_name_no_field_reject_nothing(status: int, words: str):
     with pytest.raises(Unexplained):
         read(status, refusal("x", words))
+    assert read(422, refusal("x", words)).status is Status.REJECTED
 
 
 @pytest.mark.parametrize("key", ["errors", "fields", "details"])

@@ -192,6 +192,7 @@ class TestReadOutcome:
             (200, b"SUCCESS", None),
             (200, b'{"status": "SUCCESS"}', None),
             (200, b'{"Status": "Success", "ConversionId": "c1"}', None),
+            (200, b'{"status": "duplicate", "existing_id": "c1"}', None),
             (200, b'{"status": "duplicate", "id": "c1"}', "c1"),
             (200, b'{"status": "Duplicate", "conversion_id": 71}', "71"),
             (200, b'{"success": true}', None),
