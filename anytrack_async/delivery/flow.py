@@ -43,7 +43,7 @@ class LaneState(StrEnum):
 #              → running, LaneResumed
 #   throttled  from running or down, after "wait 60 s": the lane pauses for 60 s, then sends full
 #              batches; a delivered one → running, LaneResumed. After "wait 0 s", again and again:
-#              it pauses for up to 0.5 s, 1 s, 2 s, 4 s, … 30 s, and sends one conversion first
+#              it pauses for up to 0.5 s, 1 s, 2 s, 4 s, … 30 s
 #   held       from any state, after "invalid token": one probe every 300 s; a probe is delivered
 #              → running, LaneResumed
 #   paused     from any state, by an operator: nothing is sent until the operator resumes it
@@ -268,7 +268,7 @@ class FlowControl:
         self.failures += 1
         if self.state is LaneState.PAUSED:
             return
-        if self.state in (LaneState.RUNNING, LaneState.THROTTLED) and self.failures >= _DOWN_AFTER:
+        if not self.probing and self.failures >= _DOWN_AFTER:
             self._enter(LaneState.DOWN, reason)
             self._notify(LaneDown(destination=self._destination, reason=reason))
         if self.probing:
@@ -291,8 +291,6 @@ class FlowControl:
             self._notify(
                 LaneThrottled(destination=self._destination, reason=reason, seconds=seconds)
             )
-        # A batch of one request per conversion would send 32 requests after each pause.
-        self.probing = self.probing or self._throttles > 1
         self._pause(seconds)
 
     def hold(self, reason: str, cause: OperatorCause, generation: int) -> None:

@@ -92,18 +92,6 @@ def test_a_success_ends_the_down_state(flow):
     assert flow.kinds() == [LaneDown, LaneResumed]
 
 
-def test_a_service_that_throttles_twice_in_a_row_gets_one_conversion_first(flow):
-    for probing in (False, True, True):
-        flow.throttle("slow down", 5)
-        assert flow.probing is probing
-        flow.clock.now += 5
-    assert flow.state is LaneState.THROTTLED
-
-    flow.record_success(flow.record_send(), delivered=True)
-
-    assert not flow.probing
-
-
 def test_a_service_that_throttles_is_not_down(flow):
     flow.fail_often()
 
