@@ -81,8 +81,8 @@ class Submitted(Event):
 class Contradicted(Event):
     """A conversion came again with another type, amount or currency; the first one is kept.
 
-    `LoggingObserver` logs the first ten at once, those that follow once a minute, with their number;
-    ``client.stats()`` has the number of all.
+    `LoggingObserver` logs the first ten at once, and then once a minute the number of those that
+    follow; ``client.stats()`` has the number of all.
 
     Attributes:
         contradiction: the event id, and type, amount and currency of both.
