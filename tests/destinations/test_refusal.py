@@ -33,7 +33,7 @@ ANSWERS = [
     (503, {"message": "busy"}),
     (302, ""),
     (410, {}),
-    *REFUSALS.values(),
+    *(answer for answer in REFUSALS.values() if answer[0] >= 300),
 ]
 
 
