@@ -94,13 +94,18 @@ def _object_confirms(
     markers = [body[name] for name in _MARKERS if name in body]
     if not all(map(_is_positive, markers)):
         return False
-    if _has_own_field(body, own_fields, is_marked=bool(markers)):
-        return True
-    if _names_earlier_one(body, markers):
+    if _is_own(body, own_fields, markers):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     is_envelope = body.keys() <= _ENVELOPE
     return is_envelope and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+
+
+def _is_own(
+    body: Mapping[str, Any], own_fields: Collection[str], markers: Sequence[object]
+) -> bool:
+    is_own = _has_own_field(body, own_fields, is_marked=bool(markers))
+    return is_own or _names_earlier_one(body, markers)
 
 
 def _names_earlier_one(body: Mapping[str, Any], markers: Sequence[object]) -> bool:

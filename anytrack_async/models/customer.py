@@ -181,6 +181,9 @@ def _texts(field: str, value: object) -> tuple[str, ...]:
     return tuple(text for text in texts if text is not None)
 
 
+_may_be_of_table = re.compile(r"[.,Ee]").search
+
+
 def _numbers(field: str, value: object) -> tuple[str, ...]:
     """Return `_texts` of phone numbers or postal codes, some of which come from a spreadsheet.
 
@@ -189,7 +192,7 @@ def _numbers(field: str, value: object) -> tuple[str, ...]:
     """
     values = _texts(field, value)
     for text in values:
-        if "." in text or "," in text or "E" in text or "e" in text or text in NO_IDS:
+        if _may_be_of_table(text) or text in NO_IDS:
             break
     else:
         return values

@@ -120,19 +120,22 @@ def client_address(
     own = None if peer is None else _address(peer)
     if not trust.covers(own):
         return own
-    chains = [
-        _chain_of_forwarded(forwarded) if forwarded else (),
-        _chain(forwarded_for) if forwarded_for else (),
-    ]
+    chains = (_chain_of_forwarded(forwarded or ""), _chain(forwarded_for or ""))
     clients = {_client_of_chain(chain, own, trust) for chain in chains if chain}
     if cloudflare:
         clients.add(_address(cloudflare))
+    return _common_address(clients) if clients else own
+
+
+def _common_address(clients: set[str | None]) -> str | None:
+    """Return the address that the headers agree on; None, and a note, if there is none."""
     if len(clients) > 1:
         note_weakness("contradictory proxy headers")
         return None
-    if clients == {None}:
+    (address,) = clients
+    if address is None:
         note_weakness("unusable IP addresses")
-    return clients.pop() if clients else own
+    return address
 
 
 def _client_of_chain(chain: Sequence[str], peer: str | None, trust: Trust) -> str | None:

@@ -169,6 +169,9 @@ def _integer(field: str, value: object) -> int:
 # Currencies and times
 
 
+_is_currency = re.compile(r"[A-Za-z]{3}").fullmatch
+
+
 def currency_code(value: str | None) -> str:
     """Return an upper-case ISO 4217 code; USD if *value* is not given.
 
@@ -179,10 +182,14 @@ def currency_code(value: str | None) -> str:
         code = value if len(value) == 3 and type(value) is str else plain_str(value).strip(BLANK)
         if code in NO_IDS:  # a gap in a column that became text
             return "USD"
-        if len(code) == 3 and code.isascii() and code.isalpha():
+        if _is_currency(code):
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     if value is None or is_missing(value):
         return "USD"
+    return _currency_of_member(value)
+
+
+def _currency_of_member(value: object) -> str:
     if isinstance(value, Enum):
         return currency_code(value.value)
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")

@@ -115,12 +115,16 @@ def to_payload(conversion: Conversion) -> dict[str, Any]:
         payload["items"] = [_item(item) for item in conversion.items]
         if conversion.items[0].brand:
             payload["brand_name"] = conversion.items[0].brand
-    customer = conversion.customer or _NO_CUSTOMER
+    if conversion.customer:
+        _add_traits(payload, conversion.customer)
+    return payload
+
+
+def _add_traits(payload: dict[str, Any], customer: Customer) -> None:
     for field, trait in TRAITS.items():
         values = getattr(customer, field)
         if values and (value := values[0] if len(values[0]) < 32 else readable(values)):
             payload[trait] = value
-    return payload
 
 
 def encode(conversion: Conversion) -> bytes:

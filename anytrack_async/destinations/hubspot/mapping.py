@@ -21,7 +21,7 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings, Proper
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
-from anytrack_async.models.customer import UNUSABLE, readable
+from anytrack_async.models.customer import UNUSABLE, Customer, readable
 from anytrack_async.models.email import MAX_EMAIL, is_email
 from anytrack_async.models.mappings import nearest_float
 from anytrack_async.models.validators import encodable
@@ -138,12 +138,7 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
     email = first_email(customer.email)
     if email is None:
         return None
-    properties = {"email": email}
-    for name, field in _CONTACT_FIELDS:
-        values = getattr(customer, field)
-        # Nearly no value is as long as a digest.
-        if values and (value := values[0].strip() if len(values[0]) < 32 else readable(values)):
-            properties[name] = value
+    properties = {"email": email} | _person(customer)
     if settings.contact_properties:
         properties |= configured_properties(conversion, settings.contact_properties)
         properties = {name: value for name, value in properties.items() if value}
@@ -154,6 +149,16 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
         "properties": properties,
         "objectWriteTraceId": conversion.event_id,
     }
+
+
+def _person(customer: Customer) -> dict[str, str]:
+    properties = {}
+    for name, field in _CONTACT_FIELDS:
+        values = getattr(customer, field)
+        # Nearly no value is as long as a digest.
+        if values and (value := values[0].strip() if len(values[0]) < 32 else readable(values)):
+            properties[name] = value
+    return properties
 
 
 def first_email(addresses: Iterable[str]) -> str | None:
