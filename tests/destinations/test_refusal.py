@@ -15,9 +15,8 @@ from anytrack_async.destinations.webhook.sink import WebhookSink
 from anytrack_async.models.outcome import Status
 from tests.destinations.answers import REFUSALS, accept, response_of
 from tests.destinations.collect.doubles import PROPERTY, SLUG
+from tests.destinations.hubspot import virtual_time
 from tests.destinations.test_fault import SINKS, sale
-
-pytestmark = pytest.mark.asyncio
 
 ALL_SINKS: dict[str, Callable[[httpx.AsyncBaseTransport], Any]] = {
     **SINKS,
@@ -50,17 +49,18 @@ async def refusals(sink: Any, count: int) -> list[tuple[int | None, str | None]]
     ]
 
 
-# One answer a test: requests of an event loop share HubSpot's limit of 100 in ten seconds.
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("name", ALL_SINKS)
-async def test_a_refusal_has_the_status_of_the_response(
-    name: str, answer: tuple[int, object]
-) -> None:
-    sink = ALL_SINKS[name](httpx.MockTransport(lambda _: response_of(*answer)))
-    seen = [*await refusals(sink, 1), *await refusals(sink, 2)]
+def test_a_refusal_has_the_status_of_the_response(name: str, answer: tuple[int, object]) -> None:
+    async def scenario() -> list[tuple[int | None, str | None]]:
+        sink = ALL_SINKS[name](httpx.MockTransport(lambda _: response_of(*answer)))
+        return [*await refusals(sink, 1), *await refusals(sink, 2)]
+
+    seen = virtual_time.run(scenario())  # after a 429, HubSpot gets nothing for ten seconds
     assert {status for status, _ in seen} == {answer[0]}, seen
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("name", ALL_SINKS)
 async def test_without_a_response_there_is_no_status(name: str) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
@@ -70,5 +70,6 @@ async def test_without_a_response_there_is_no_status(name: str) -> None:
     assert status is None
 
 
+@pytest.mark.asyncio
 async def test_a_delivered_conversion_has_no_refusal() -> None:
     assert await refusals(SINKS["anytrack"](httpx.MockTransport(accept)), 1) == []
