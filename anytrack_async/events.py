@@ -81,9 +81,6 @@ class Submitted(Event):
 class Contradicted(Event):
     """A conversion came again with another type, amount or currency; the first one is kept.
 
-    `LoggingObserver` logs the first ten at once, and then once a minute the number of those that
-    follow; ``client.stats()`` has the number of all.
-
     Attributes:
         contradiction: the event id, and type, amount and currency of both.
     """
@@ -248,10 +245,7 @@ class BackPressure(Event):
 
 @attrs.frozen(kw_only=True)
 class BackPressureEnded(Event):
-    """A destination that was full for *seconds* has room again; *dropped* were dropped for it.
-
-    It also ends when the client closes; calls that are still being accepted then are not counted.
-    """
+    """A destination has room again after *seconds*, or the client closes; it lost *dropped*."""
 
     destination: str
     seconds: float

@@ -233,8 +233,8 @@ def replay(
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "replay", everything=everything)
     selection, count = anyio.run(_replay, outbox_location(outbox), selection)
-    them = "it" if count == 1 else "them"
-    advice = f"; the client that has the outbox open, or the next client, sends {them}"
+    pronoun = "it" if count == 1 else "them"
+    advice = f"; the client that has the outbox open, or the next client, sends {pronoun}"
     place = f" at {selection.destination}" if selection.destination else ""
     are = "dead letter is" if count == 1 else "dead letters are"
     stdout_console().print(

@@ -61,7 +61,7 @@ class Submitting:
                 ``on_conflict="raise"``.
             QueueFullError: a destination was full for `DeliverySettings.accept_within` seconds, or
                 is and ``on_full="raise"``; with ``"shed"``, every destination is. With *within*,
-                nobody waits: ``"wait"`` raises at once. Nothing was accepted.
+                the call never waits: ``"wait"`` raises at once. Nothing was accepted.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
             OutcomeUnknownError: the answer of a database was lost, also after trying again: it may

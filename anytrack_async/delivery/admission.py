@@ -211,7 +211,8 @@ class Admission:
         while True:
             self._line_up(caller)
             try:
-                await caller.turn  # here, as each coroutine in between is work for the collector
+                # Not in a coroutine of its own: garbage collections go through each that waits.
+                await caller.turn
             except BaseException:
                 self._leave(caller)
                 raise

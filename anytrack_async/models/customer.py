@@ -265,6 +265,7 @@ def _ascii_number(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip(BLANK)
 
 
+_SHORTEST_DIGEST = 32  # characters; nearly no value is as long
 _HASHED = re.compile(
     rf"([0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)(?:\.{BUILDER_MARKER})*", re.ASCII | re.IGNORECASE
 )
@@ -284,7 +285,10 @@ def readable(values: Iterable[str]) -> str | None:
 
     Values that were hashed for Meta are no names or numbers to other destinations.
     """
-    return next((text.strip() for text in values if digest_or_none(text) is None), None)
+    for text in values:
+        if len(text) < _SHORTEST_DIGEST or digest_or_none(text) is None:
+            return text.strip()
+    return None
 
 
 def _day_or_none(moment: datetime) -> str | None:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from anytrack_async.destinations.collect.sink import CollectSink
 from anytrack_async.destinations.sink import SinkSignal
-from anytrack_async.destinations.webhook.settings import WebhookSettings
-from anytrack_async.destinations.webhook.sink import WebhookSink
 from anytrack_async.models.outcome import Status
 from tests.destinations.answers import REFUSALS, accept, response_of
-from tests.destinations.collect.doubles import PROPERTY, SLUG
 from tests.destinations.hubspot import virtual_time
 from tests.destinations.test_fault import SINKS, sale
 
-ALL_SINKS: dict[str, Callable[[httpx.AsyncBaseTransport], Any]] = {
-    **SINKS,
-    "collect": lambda transport: CollectSink(PROPERTY, SLUG, transport=transport),
-    "webhook": lambda transport: WebhookSink(
-        WebhookSettings(url="https://hooks.example/a", secrets="whsec_" + "MfKQ9r8G" * 5),
-        transport=transport,
-    ),
-}
 ANSWERS = [
     (429, {"message": "slow down"}),
     (500, "<html>oops</html>"),
@@ -50,10 +37,10 @@ async def refusals(sink: Any, count: int) -> list[tuple[int | None, str | None]]
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("name", ALL_SINKS)
+@pytest.mark.parametrize("name", SINKS)
 def test_a_refusal_has_the_status_of_the_response(name: str, answer: tuple[int, object]) -> None:
     async def scenario() -> list[tuple[int | None, str | None]]:
-        sink = ALL_SINKS[name](httpx.MockTransport(lambda _: response_of(*answer)))
+        sink = SINKS[name](httpx.MockTransport(lambda _: response_of(*answer)))
         return [*await refusals(sink, 1), *await refusals(sink, 2)]
 
     seen = virtual_time.run(scenario())  # after a 429, HubSpot gets nothing for ten seconds
@@ -61,12 +48,12 @@ def test_a_refusal_has_the_status_of_the_response(name: str, answer: tuple[int, 
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("name", ALL_SINKS)
+@pytest.mark.parametrize("name", SINKS)
 async def test_without_a_response_there_is_no_status(name: str) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("no route", request=request)
 
-    ((status, _),) = await refusals(ALL_SINKS[name](httpx.MockTransport(refuse)), 1)
+    ((status, _),) = await refusals(SINKS[name](httpx.MockTransport(refuse)), 1)
     assert status is None
 
 

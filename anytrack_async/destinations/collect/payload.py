@@ -122,8 +122,7 @@ def to_payload(conversion: Conversion) -> dict[str, Any]:
 
 def _add_traits(payload: dict[str, Any], customer: Customer) -> None:
     for field, trait in TRAITS.items():
-        values = getattr(customer, field)
-        if values and (value := values[0] if len(values[0]) < 32 else readable(values)):
+        if value := readable(getattr(customer, field)):
             payload[trait] = value
 
 

@@ -154,9 +154,7 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
 def _person(customer: Customer) -> dict[str, str]:
     properties = {}
     for name, field in _CONTACT_FIELDS:
-        values = getattr(customer, field)
-        # Nearly no value is as long as a digest.
-        if values and (value := values[0].strip() if len(values[0]) < 32 else readable(values)):
+        if value := readable(getattr(customer, field)):
             properties[name] = value
     return properties
 
